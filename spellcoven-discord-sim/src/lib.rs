@@ -1,0 +1,1 @@
+//! spellcoven-discord-sim
