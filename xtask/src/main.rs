@@ -1,2 +1,51 @@
-//! xtask
-fn main() {}
+//! The project's own commands. `cargo xtask --help` lists them.
+
+mod check;
+mod command;
+mod local;
+mod setup;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "The project's own commands")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Looks for what the system must have, and installs it where that is possible
+    Setup,
+    /// Runs the whole system on this machine: Discord (simulated), sign-in, worker and backend
+    Local {
+        /// Passed on; `--scenario` runs the ten steps of the specification and ends
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Runs every test of the workspace, doc tests included
+    Test,
+    /// Checks what needs no test to be wrong: format, lints, docs, features, packages
+    Check,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Setup => setup::run(),
+        Command::Local { arguments } => local::run(&arguments),
+        Command::Test => setup::run()
+            .and_then(|()| command::cargo(&["test", "--workspace", "--all-features", "--locked"])),
+        Command::Check => setup::run().and_then(|()| check::run()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

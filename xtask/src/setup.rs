@@ -1,0 +1,84 @@
+use std::process::{Command, Stdio};
+
+use crate::command::Error;
+
+/// Something the system must have, how to see that it is there, and the Debian package that brings it.
+struct Need {
+    what: &'static str,
+    probe: &'static [&'static str],
+    package: &'static str,
+}
+
+/// `ring` and the test-only back ends of `jsonwebtoken` hold C; rustc links with the C compiler too.
+const NEEDS: &[Need] = &[Need {
+    what: "a C compiler",
+    probe: &["cc", "--version"],
+    package: "gcc libc6-dev",
+}];
+
+/// Parts of the Rust toolchain that a minimal install leaves out; only `check` needs them.
+const COMPONENTS: &[(&str, &[&str])] = &[
+    ("rustfmt", &["cargo", "fmt", "--version"]),
+    ("clippy", &["cargo", "clippy", "--version"]),
+];
+
+/// Looks for what the system must have; as root on Debian it installs what is missing.
+pub(crate) fn run() -> Result<(), Error> {
+    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !works(need.probe)).collect();
+    if !missing.is_empty() {
+        let names: Vec<_> = missing.iter().map(|need| need.what).collect();
+        let packages: Vec<_> = missing
+            .iter()
+            .flat_map(|need| need.package.split(' '))
+            .collect();
+        install(&names.join(", "), &packages)?;
+    }
+    for (component, probe) in COMPONENTS {
+        if !works(probe) {
+            eprintln!(
+                "setup: {component} is not there (only `cargo xtask check` needs it): rustup component add {component}"
+            );
+        }
+    }
+    eprintln!("setup: the system has what is needed");
+    Ok(())
+}
+
+fn install(what: &str, packages: &[&str]) -> Result<(), Error> {
+    let line = format!(
+        "apt-get update && apt-get install -y {}",
+        packages.join(" ")
+    );
+    if !(works(&["apt-get", "--version"]) && is_root()) {
+        return Err(format!("{what} is missing. On Debian or Ubuntu, as root: {line}").into());
+    }
+    eprintln!("setup: {what} is missing; as root on Debian, installing: {line}");
+    let status = Command::new("sh")
+        .args(["-c", &line])
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("the installation failed; run it by hand: {line}").into())
+    }
+}
+
+fn works(command: &[&str]) -> bool {
+    let [program, arguments @ ..] = command else {
+        return false;
+    };
+    Command::new(program)
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn is_root() -> bool {
+    Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}

@@ -1,0 +1,80 @@
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::command::{Error, root};
+
+/// Folders that hold state machines: no runtime, no socket, no clock may be named there.
+const PURE: &[&str] = &[
+    "spellcoven-discord-rest/src/limit",
+    "spellcoven-discord-gateway/src/proto",
+    "spellcoven-discord-gateway/src/tracker",
+    "spellcoven-hub/src/wire",
+    "spellcoven-hub/src/server/state",
+    "spellcoven-discord-sim/src/core",
+];
+const IMPURE_WORDS: &[&str] = &["tokio", "std::net", "Instant::now", "SystemTime", "hyper"];
+
+/// An example assembles; what it has to invent belongs in a library.
+const EXAMPLE_LINES: usize = 150;
+
+/// The rules of the repository that no compiler knows.
+pub(crate) fn run() -> Result<(), Error> {
+    let root = root();
+    let mut faults = Vec::new();
+    for folder in PURE {
+        let files = rust_files(&root.join(folder))?;
+        if files.is_empty() {
+            faults.push(format!(
+                "{folder} is gone: mend the list in xtask/src/tidy.rs"
+            ));
+        }
+        for file in files {
+            for (number, line) in fs::read_to_string(&file)?.lines().enumerate() {
+                let code = line.split("//").next().unwrap_or_default();
+                if let Some(word) = IMPURE_WORDS.iter().find(|word| code.contains(*word)) {
+                    faults.push(format!(
+                        "{}:{}: a state machine names {word}",
+                        file.display(),
+                        number + 1
+                    ));
+                }
+            }
+        }
+    }
+    for file in rust_files(&root.join("examples/src/bin"))? {
+        let lines = fs::read_to_string(&file)?.lines().count();
+        if lines >= EXAMPLE_LINES {
+            faults.push(format!(
+                "{}: {lines} lines, an example has under {EXAMPLE_LINES}",
+                file.display()
+            ));
+        }
+    }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(faults.join("\n").into())
+    }
+}
+
+fn rust_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else {
+            continue;
+        };
+        for entry in entries {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
