@@ -1,5 +1,15 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "client")]
+pub mod client;
+#[cfg(any(feature = "server", feature = "forward"))]
+mod clock;
+#[cfg(feature = "forward")]
+pub mod forward;
+#[cfg(any(feature = "client", feature = "forward"))]
+mod model;
 pub mod wire;
 
+#[cfg(any(feature = "server", feature = "forward"))]
+pub use clock::{Clock, SystemClock};
 pub use wire::{GuildSnapshot, HubEvent, HubSecret, Snowflake};
