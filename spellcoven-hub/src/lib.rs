@@ -6,10 +6,14 @@ pub mod client;
 mod clock;
 #[cfg(feature = "forward")]
 pub mod forward;
+#[cfg(any(feature = "server", feature = "client", feature = "forward"))]
+mod future;
 #[cfg(any(feature = "client", feature = "forward"))]
 mod model;
 pub mod wire;
 
 #[cfg(any(feature = "server", feature = "forward"))]
 pub use clock::{Clock, SystemClock};
+#[cfg(any(feature = "server", feature = "client", feature = "forward"))]
+pub use future::BoxFuture;
 pub use wire::{GuildSnapshot, HubEvent, HubSecret, Snowflake};

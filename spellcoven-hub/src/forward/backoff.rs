@@ -40,7 +40,10 @@ mod tests {
         for ceiling_ms in [100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000] {
             let ceiling = Duration::from_millis(ceiling_ms);
             let delay = backoff.next_delay();
-            assert!(delay >= ceiling / 2 && delay <= ceiling, "{delay:?} of {ceiling:?}");
+            assert!(
+                delay >= ceiling / 2 && delay <= ceiling,
+                "{delay:?} of {ceiling:?}"
+            );
         }
         backoff.reset();
         assert!(backoff.next_delay() <= FIRST);

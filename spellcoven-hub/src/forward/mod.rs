@@ -31,6 +31,7 @@ mod poster;
 mod shell;
 mod status;
 
-pub use poster::{BoxFuture, EndpointError, HyperPoster, PostAnswer, PostError, Poster};
+pub use crate::future::BoxFuture;
+pub use poster::{EndpointError, HyperPoster, PostAnswer, PostError, Poster};
 pub use shell::{Forwarder, ForwarderBuilder, StartError};
 pub use status::{ForwardStatus, UnhealthyReason};

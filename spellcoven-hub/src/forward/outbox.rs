@@ -101,7 +101,10 @@ pub(super) enum Verdict {
     /// Refused for good and thrown away.
     Dropped,
     /// Kept; the next try is in `delay`.
-    Retry { delay: Duration, reason: UnhealthyReason },
+    Retry {
+        delay: Duration,
+        reason: UnhealthyReason,
+    },
     /// It failed, and nothing is lost by not repeating it.
     Superseded { reason: UnhealthyReason },
 }
@@ -211,16 +214,26 @@ impl Outbox {
 
     fn enqueue(&mut self, kind: Kind, body: Bytes, now: Instant) {
         self.queue_bytes += body.len();
-        let post = Post { kind, delivery_id: self.new_delivery_id(), body };
-        self.queue.push_back(Item { post, queued_at: now });
+        let post = Post {
+            kind,
+            delivery_id: self.new_delivery_id(),
+            body,
+        };
+        self.queue.push_back(Item {
+            post,
+            queued_at: now,
+        });
         if self.queue.len() <= self.config.limit && self.queue_bytes <= self.config.byte_limit {
             return;
         }
         self.counters.overflows += 1;
         if self.plain_endpoint {
             // No snapshot can make up for a loss there: lose the oldest only.
-            while self.queue.len() > self.config.limit || self.queue_bytes > self.config.byte_limit {
-                let Some(oldest) = self.queue.pop_front() else { break };
+            while self.queue.len() > self.config.limit || self.queue_bytes > self.config.byte_limit
+            {
+                let Some(oldest) = self.queue.pop_front() else {
+                    break;
+                };
                 self.queue_bytes -= oldest.post.body.len();
                 self.counters.dropped += 1;
             }
@@ -279,8 +292,15 @@ impl Outbox {
         if let (Some(since), Some(mirror)) = (self.resync_since, &self.mirror) {
             let body = snapshot_body(mirror, self.config.guild_id);
             self.resync_since = None;
-            let post = Post { kind: Kind::Snapshot, delivery_id: self.new_delivery_id(), body };
-            return Some(Item { post, queued_at: since.min(now) });
+            let post = Post {
+                kind: Kind::Snapshot,
+                delivery_id: self.new_delivery_id(),
+                body,
+            };
+            return Some(Item {
+                post,
+                queued_at: since.min(now),
+            });
         }
         let item = self.queue.pop_front()?;
         self.queue_bytes -= item.post.body.len();
@@ -295,16 +315,33 @@ impl Outbox {
     }
 
     fn ping(&mut self, now: Instant) -> Item {
-        let body = WebhookEvent::Ping { guild_id: self.config.guild_id }.to_body().into();
-        let post = Post { kind: Kind::Ping, delivery_id: self.new_delivery_id(), body };
-        Item { post, queued_at: now }
+        let body = WebhookEvent::Ping {
+            guild_id: self.config.guild_id,
+        }
+        .to_body()
+        .into();
+        let post = Post {
+            kind: Kind::Ping,
+            delivery_id: self.new_delivery_id(),
+            body,
+        };
+        Item {
+            post,
+            queued_at: now,
+        }
     }
 
     /// How the post of the last [`Step::Post`] ended.
     pub(super) fn handle_outcome(&mut self, outcome: Outcome, now: Instant) -> Verdict {
         self.posting = false;
         self.last_exchange = Some(now);
-        let Outcome::Answer { status, retry_after, epoch, synced } = outcome else {
+        let Outcome::Answer {
+            status,
+            retry_after,
+            epoch,
+            synced,
+        } = outcome
+        else {
             return self.retry(UnhealthyReason::Unreachable, None, now);
         };
         match status {
@@ -315,7 +352,9 @@ impl Outbox {
                 self.counters.refused += 1;
                 self.retry(UnhealthyReason::SignatureRefused, None, now)
             }
-            408 | 429 | 500..=599 => self.retry(UnhealthyReason::HubFailing { status }, retry_after, now),
+            408 | 429 | 500..=599 => {
+                self.retry(UnhealthyReason::HubFailing { status }, retry_after, now)
+            }
             _ => self.retry(UnhealthyReason::Misconfigured { status }, retry_after, now),
         }
     }
@@ -374,7 +413,12 @@ impl Outbox {
         Verdict::Dropped
     }
 
-    fn retry(&mut self, reason: UnhealthyReason, retry_after: Option<Duration>, now: Instant) -> Verdict {
+    fn retry(
+        &mut self,
+        reason: UnhealthyReason,
+        retry_after: Option<Duration>,
+        now: Instant,
+    ) -> Verdict {
         self.failure = Some(reason);
         if self.head_kind() == Some(Kind::Ping) {
             // A ping holds nobody up: the next event is tried at once, the
@@ -382,7 +426,10 @@ impl Outbox {
             self.head = None;
             return Verdict::Superseded { reason };
         }
-        let delay = self.backoff.next_delay().max(retry_after.unwrap_or_default().min(RETRY_AFTER_CAP));
+        let delay = self
+            .backoff
+            .next_delay()
+            .max(retry_after.unwrap_or_default().min(RETRY_AFTER_CAP));
         self.counters.retries += 1;
         self.not_before = Some(now + delay);
         if self.resync_since.is_some() && self.head.take().is_some() {
@@ -409,19 +456,26 @@ impl Outbox {
     }
 
     pub(super) fn status(&self, now: Instant) -> ForwardStatus {
-        let head = self.head.as_ref().filter(|item| item.post.kind != Kind::Ping);
+        let head = self
+            .head
+            .as_ref()
+            .filter(|item| item.post.kind != Kind::Ping);
         let oldest = head
             .or(self.queue.front())
             .map(|item| item.queued_at)
             .into_iter()
             .chain(self.resync_since)
             .min();
-        let reason = self.failure.or(match (&self.mirror, self.counters.last_success) {
-            (None, _) => Some(UnhealthyReason::NoSnapshotYet),
-            (Some(_), None) => Some(UnhealthyReason::NothingDeliveredYet),
-            (Some(_), Some(_)) if self.snapshot_refused && !self.plain_endpoint => Some(UnhealthyReason::SnapshotRefused),
-            (Some(_), Some(_)) => None,
-        });
+        let reason = self
+            .failure
+            .or(match (&self.mirror, self.counters.last_success) {
+                (None, _) => Some(UnhealthyReason::NoSnapshotYet),
+                (Some(_), None) => Some(UnhealthyReason::NothingDeliveredYet),
+                (Some(_), Some(_)) if self.snapshot_refused && !self.plain_endpoint => {
+                    Some(UnhealthyReason::SnapshotRefused)
+                }
+                (Some(_), Some(_)) => None,
+            });
         ForwardStatus {
             outbox_depth: self.depth(),
             oldest_age: oldest.map(|at| now.saturating_duration_since(at)),
@@ -432,7 +486,10 @@ impl Outbox {
             retries: self.counters.retries,
             hub_restarts: self.counters.hub_restarts,
             overflows: self.counters.overflows,
-            since_last_success: self.counters.last_success.map(|at| now.saturating_duration_since(at)),
+            since_last_success: self
+                .counters
+                .last_success
+                .map(|at| now.saturating_duration_since(at)),
             hub_epoch: self.hub_epoch.clone(),
             healthy: reason.is_none(),
             reason,
@@ -441,7 +498,9 @@ impl Outbox {
 }
 
 fn snapshot_body(mirror: &GuildModel, guild_id: Snowflake) -> Bytes {
-    WebhookEvent::Snapshot(mirror.snapshot(guild_id)).to_body().into()
+    WebhookEvent::Snapshot(mirror.snapshot(guild_id))
+        .to_body()
+        .into()
 }
 
 #[cfg(test)]

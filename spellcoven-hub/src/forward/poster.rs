@@ -1,8 +1,6 @@
 //! The seam to HTTP, and its implementation on hyper.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +13,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use crate::future::BoxFuture;
 use crate::wire::headers::REQUEST_ID;
-
-/// A future in a box, as the methods of object-safe traits return it.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// An answer is a few dozen bytes; more than this is not the hub's.
 const ANSWER_LIMIT: usize = 64 * 1024;
@@ -32,7 +28,8 @@ pub trait Poster: Send + Sync + 'static {
     ///
     /// Any HTTP answer is `Ok`, whatever its status. Redirects must not be
     /// followed.
-    fn post(&self, headers: HeaderMap, body: Bytes) -> BoxFuture<'_, Result<PostAnswer, PostError>>;
+    fn post(&self, headers: HeaderMap, body: Bytes)
+    -> BoxFuture<'_, Result<PostAnswer, PostError>>;
 }
 
 /// What the hub answered.
@@ -53,15 +50,27 @@ impl PostAnswer {
     /// An answer with a status and a body, and neither of the headers.
     #[must_use]
     pub fn new(status: u16, body: impl Into<Bytes>) -> Self {
-        Self { status, retry_after: None, request_id: None, body: body.into() }
+        Self {
+            status,
+            retry_after: None,
+            request_id: None,
+            body: body.into(),
+        }
     }
 
     /// Takes the status, and what matters of the headers.
     #[must_use]
     pub fn from_parts(parts: &http::response::Parts, body: impl Into<Bytes>) -> Self {
-        let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let text = |name: &str| {
+            parts
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
         Self {
-            retry_after: text(RETRY_AFTER.as_str()).and_then(|value| value.trim().parse().ok()).map(Duration::from_secs),
+            retry_after: text(RETRY_AFTER.as_str())
+                .and_then(|value| value.trim().parse().ok())
+                .map(Duration::from_secs),
             // It goes to the log: printable and short, whoever sent it.
             request_id: text(REQUEST_ID)
                 .filter(|id| id.len() <= 128 && id.bytes().all(|byte| byte.is_ascii_graphic()))
@@ -180,7 +189,11 @@ fn tls_config(with_roots: bool) -> Result<rustls::ClientConfig, rustls::Error> {
 }
 
 impl Poster for HyperPoster {
-    fn post(&self, headers: HeaderMap, body: Bytes) -> BoxFuture<'_, Result<PostAnswer, PostError>> {
+    fn post(
+        &self,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> BoxFuture<'_, Result<PostAnswer, PostError>> {
         Box::pin(async move {
             let mut request = Request::builder()
                 .method(Method::POST)
@@ -188,9 +201,16 @@ impl Poster for HyperPoster {
                 .body(Full::new(body))
                 .map_err(PostError::Request)?;
             *request.headers_mut() = headers;
-            let answer = self.client.request(request).await.map_err(|error| PostError::Transport(error.into()))?;
+            let answer = self
+                .client
+                .request(request)
+                .await
+                .map_err(|error| PostError::Transport(error.into()))?;
             let (parts, body) = answer.into_parts();
-            let body = Limited::new(body, ANSWER_LIMIT).collect().await.map_err(PostError::Body)?;
+            let body = Limited::new(body, ANSWER_LIMIT)
+                .collect()
+                .await
+                .map_err(PostError::Body)?;
             Ok(PostAnswer::from_parts(&parts, body.to_bytes()))
         })
     }
@@ -203,20 +223,43 @@ mod tests {
     #[test]
     fn only_absolute_http_addresses_are_endpoints() {
         assert!(HyperPoster::new("http://127.0.0.1:8000/api/internal/events").is_ok());
-        for wrong in ["", "/api/internal/events", "127.0.0.1:80", "ftp://hub.example/", "http:///x"] {
-            assert!(matches!(HyperPoster::new(wrong), Err(EndpointError::Address)), "{wrong:?}");
+        for wrong in [
+            "",
+            "/api/internal/events",
+            "127.0.0.1:80",
+            "ftp://hub.example/",
+            "http:///x",
+        ] {
+            assert!(
+                matches!(HyperPoster::new(wrong), Err(EndpointError::Address)),
+                "{wrong:?}"
+            );
         }
     }
 
     #[test]
     fn the_headers_that_matter_are_taken_and_nothing_unprintable() {
         let answer = |name: &str, value: &[u8]| {
-            let (parts, ()) = http::Response::builder().status(503).header(name, value).body(()).unwrap().into_parts();
+            let (parts, ()) = http::Response::builder()
+                .status(503)
+                .header(name, value)
+                .body(())
+                .unwrap()
+                .into_parts();
             PostAnswer::from_parts(&parts, "")
         };
-        assert_eq!(answer("retry-after", b"7").retry_after, Some(Duration::from_secs(7)));
-        assert_eq!(answer("retry-after", b"Wed, 21 Oct 2026 07:28:00 GMT").retry_after, None);
-        assert_eq!(answer("x-request-id", b"abc-1").request_id.as_deref(), Some("abc-1"));
+        assert_eq!(
+            answer("retry-after", b"7").retry_after,
+            Some(Duration::from_secs(7))
+        );
+        assert_eq!(
+            answer("retry-after", b"Wed, 21 Oct 2026 07:28:00 GMT").retry_after,
+            None
+        );
+        assert_eq!(
+            answer("x-request-id", b"abc-1").request_id.as_deref(),
+            Some("abc-1")
+        );
         assert_eq!(answer("x-request-id", b"a b").request_id, None);
         assert_eq!(answer("x-request-id", &[b'x'; 129]).request_id, None);
     }

@@ -39,7 +39,9 @@ pub struct ForwarderBuilder {
 
 impl fmt::Debug for ForwarderBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ForwarderBuilder").field("guild_id", &self.guild_id).finish_non_exhaustive()
+        f.debug_struct("ForwarderBuilder")
+            .field("guild_id", &self.guild_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -120,7 +122,9 @@ impl ForwarderBuilder {
             None => Arc::new(HyperPoster::new(&self.endpoint).map_err(StartError::Endpoint)?),
         };
         let mut prefix = [0; 12];
-        SystemRandom::new().fill(&mut prefix).map_err(|_| StartError::Random)?;
+        SystemRandom::new()
+            .fill(&mut prefix)
+            .map_err(|_| StartError::Random)?;
         let config = OutboxConfig {
             guild_id: self.guild_id,
             limit: self.outbox_limit,
@@ -128,7 +132,9 @@ impl ForwarderBuilder {
             ping_interval: self.ping_interval,
             delivery_prefix: prefix.iter().map(|byte| format!("{byte:02x}")).collect(),
         };
-        let rng = self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+        let rng = self
+            .seed
+            .map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
         let (phase, _) = watch::channel(Phase::Running);
         let shared = Arc::new(Shared {
             outbox: Mutex::new(Outbox::new(config, Backoff::new(rng))),
@@ -144,7 +150,10 @@ impl ForwarderBuilder {
         };
         let guild_id = self.guild_id;
         tokio::spawn(driver.run());
-        Ok(Forwarder { guild_id, owner: Arc::new(Owner(shared)) })
+        Ok(Forwarder {
+            guild_id,
+            owner: Arc::new(Owner(shared)),
+        })
     }
 }
 
@@ -237,7 +246,9 @@ pub struct Forwarder {
 
 impl fmt::Debug for Forwarder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Forwarder").field("guild_id", &self.guild_id).finish_non_exhaustive()
+        f.debug_struct("Forwarder")
+            .field("guild_id", &self.guild_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -245,7 +256,11 @@ impl Forwarder {
     /// Begins to set up a forwarder of one guild's events to `endpoint`, the
     /// absolute address of the hub's `/api/internal/events`.
     #[must_use]
-    pub fn builder(endpoint: impl Into<String>, secret: HubSecret, guild_id: Snowflake) -> ForwarderBuilder {
+    pub fn builder(
+        endpoint: impl Into<String>,
+        secret: HubSecret,
+        guild_id: Snowflake,
+    ) -> ForwarderBuilder {
         ForwarderBuilder {
             endpoint: endpoint.into(),
             secret,
@@ -272,7 +287,9 @@ impl Forwarder {
         if event.guild_id() != self.guild_id || self.is_closing() {
             return;
         }
-        self.shared().outbox().push_event(&event, Instant::now().into_std());
+        self.shared()
+            .outbox()
+            .push_event(&event, Instant::now().into_std());
         self.shared().wake.notify_one();
     }
 
@@ -283,7 +300,9 @@ impl Forwarder {
         if snapshot.guild_id != self.guild_id || self.is_closing() {
             return;
         }
-        self.shared().outbox().push_snapshot(&snapshot, Instant::now().into_std());
+        self.shared()
+            .outbox()
+            .push_snapshot(&snapshot, Instant::now().into_std());
         self.shared().wake.notify_one();
     }
 
@@ -366,21 +385,38 @@ impl Driver {
 
     async fn post(&self, post: Post) {
         let headers = self.headers(&post);
-        let answer = tokio::time::timeout(self.post_timeout, self.poster.post(headers, post.body.clone())).await;
+        let answer = tokio::time::timeout(
+            self.post_timeout,
+            self.poster.post(headers, post.body.clone()),
+        )
+        .await;
         let (outcome, request_id, error) = match answer {
             Ok(Ok(answer)) => {
                 let request_id = answer.request_id.clone();
                 (outcome(&answer), request_id, None)
             }
             Ok(Err(error)) => (Outcome::Unreachable, None, Some(describe(&error))),
-            Err(_) => (Outcome::Unreachable, None, Some("no answer in time".to_owned())),
+            Err(_) => (
+                Outcome::Unreachable,
+                None,
+                Some("no answer in time".to_owned()),
+            ),
         };
         let status = match &outcome {
             Outcome::Answer { status, .. } => Some(*status),
             Outcome::Unreachable => None,
         };
-        let verdict = self.shared.outbox().handle_outcome(outcome, Instant::now().into_std());
-        log(&post, &verdict, status, request_id.as_deref(), error.as_deref());
+        let verdict = self
+            .shared
+            .outbox()
+            .handle_outcome(outcome, Instant::now().into_std());
+        log(
+            &post,
+            &verdict,
+            status,
+            request_id.as_deref(),
+            error.as_deref(),
+        );
     }
 
     fn headers(&self, post: &Post) -> HeaderMap {
@@ -388,9 +424,13 @@ impl Driver {
         let signature = sign(&self.secret, timestamp, &post.body);
         let mut headers = HeaderMap::with_capacity(4);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(HeaderName::from_static(TIMESTAMP), HeaderValue::from(timestamp));
+        headers.insert(
+            HeaderName::from_static(TIMESTAMP),
+            HeaderValue::from(timestamp),
+        );
         for (name, text) in [(SIGNATURE, &*signature), (DELIVERY, &*post.delivery_id)] {
-            let value = HeaderValue::from_str(text).expect("hexadecimal digits, '-' and '=' are header characters");
+            let value = HeaderValue::from_str(text)
+                .expect("hexadecimal digits, '-' and '=' are header characters");
             headers.insert(HeaderName::from_static(name), value);
         }
         headers
@@ -419,25 +459,64 @@ fn describe(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn log(post: &Post, verdict: &Verdict, status: Option<u16>, request_id: Option<&str>, error: Option<&str>) {
+fn log(
+    post: &Post,
+    verdict: &Verdict,
+    status: Option<u16>,
+    request_id: Option<&str>,
+    error: Option<&str>,
+) {
     let (event, delivery_id) = (post.kind.name(), &*post.delivery_id);
     match verdict {
         Verdict::Delivered { restarted: false } => tracing::debug!(event, delivery_id, "delivered"),
         Verdict::Delivered { restarted: true } => {
-            tracing::info!(event, delivery_id, "delivered; the hub restarted, its state is sent anew");
+            tracing::info!(
+                event,
+                delivery_id,
+                "delivered; the hub restarted, its state is sent anew"
+            );
         }
         Verdict::Dropped => {
-            tracing::error!(event, delivery_id, status, request_id, "the hub refused the event for good; dropped");
+            tracing::error!(
+                event,
+                delivery_id,
+                status,
+                request_id,
+                "the hub refused the event for good; dropped"
+            );
         }
         Verdict::Retry { delay, reason } => {
             let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(event, delivery_id, status, request_id, error, delay_ms, "not delivered, will be retried: {reason}");
+            tracing::warn!(
+                event,
+                delivery_id,
+                status,
+                request_id,
+                error,
+                delay_ms,
+                "not delivered, will be retried: {reason}"
+            );
         }
-        Verdict::Superseded { reason: reason @ UnhealthyReason::SignatureRefused } => {
-            tracing::warn!(event, delivery_id, status, request_id, "not delivered: {reason}");
+        Verdict::Superseded {
+            reason: reason @ UnhealthyReason::SignatureRefused,
+        } => {
+            tracing::warn!(
+                event,
+                delivery_id,
+                status,
+                request_id,
+                "not delivered: {reason}"
+            );
         }
         Verdict::Superseded { reason } => {
-            tracing::debug!(event, delivery_id, status, request_id, error, "not delivered, not repeated: {reason}");
+            tracing::debug!(
+                event,
+                delivery_id,
+                status,
+                request_id,
+                error,
+                "not delivered, not repeated: {reason}"
+            );
         }
     }
 }

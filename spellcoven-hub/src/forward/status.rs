@@ -41,7 +41,9 @@ impl fmt::Display for UnhealthyReason {
             Self::Unreachable => f.write_str("hub unreachable"),
             Self::SignatureRefused => f.write_str("signature refused: secret or clock?"),
             Self::HubFailing { status } => write!(f, "hub answers {status}"),
-            Self::Misconfigured { status } => write!(f, "endpoint answers {status}: is the address right?"),
+            Self::Misconfigured { status } => {
+                write!(f, "endpoint answers {status}: is the address right?")
+            }
             Self::SnapshotRefused => f.write_str("hub refused the guild's snapshot"),
         }
     }
