@@ -1,0 +1,239 @@
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+use crate::{
+    Command, CommandError, SessionState,
+    proto::{ConnectionState, Protocol, ProtocolStats},
+};
+
+/// How a shard ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Close with 4000: the session can be resumed for a few minutes, and the
+    /// bot stays online meanwhile. For restarts.
+    KeepSession,
+    /// Close with 1000: the bot goes offline at once. Where no connection is
+    /// open at that moment, Discord notices by itself after a few minutes.
+    EndSession,
+}
+
+/// How a shard is doing, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShardStatus {
+    /// Where the connection stands.
+    pub state: ConnectionState,
+    /// From the last heartbeat to its ack, on this connection.
+    pub heartbeat_latency: Option<Duration>,
+    /// How long the session has existed (or, if it was taken up from storage,
+    /// has been known to this process). `None` without a session.
+    pub session_age: Option<Duration>,
+    /// How long the connection has been in its [`state`](Self::state).
+    pub in_state_for: Duration,
+    /// The number of the last event that was put into the event buffer.
+    pub last_event_seq: Option<u64>,
+    /// Whether the event buffer is full, so that the connection is not read.
+    pub consumer_is_slow: bool,
+    /// Connections begun after the first.
+    pub reconnects: u64,
+    /// Identify payloads sent.
+    pub identifies: u64,
+    /// Successful resumes.
+    pub resumes: u64,
+    /// All counters.
+    pub stats: ProtocolStats,
+}
+
+/// Talks to a running shard. Clones talk to the same one.
+#[derive(Debug, Clone)]
+pub struct ShardHandle {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+}
+
+/// What the driver tells and the handles read.
+#[derive(Debug)]
+pub(super) struct Shared {
+    inner: Mutex<Inner>,
+    pub(super) state: watch::Sender<ConnectionState>,
+    pub(super) shutdown: watch::Sender<Option<Shutdown>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    stats: ProtocolStats,
+    heartbeat_latency: Option<Duration>,
+    session: Option<SessionState>,
+    session_since: Option<std::time::Instant>,
+    state_since: Option<Instant>,
+    last_event_seq: Option<u64>,
+    consumer_is_slow: bool,
+}
+
+pub(super) fn pair(commands: usize) -> (Arc<Shared>, ShardHandle, mpsc::Receiver<Command>) {
+    let (sender, receiver) = mpsc::channel(commands.max(1));
+    let shared = Arc::new(Shared {
+        inner: Mutex::default(),
+        state: watch::Sender::new(ConnectionState::Waiting),
+        shutdown: watch::Sender::new(None),
+    });
+    let handle = ShardHandle {
+        shared: Arc::clone(&shared),
+        commands: sender,
+    };
+    (shared, handle, receiver)
+}
+
+impl ShardHandle {
+    /// How the shard is doing now.
+    pub fn status(&self) -> ShardStatus {
+        let state = *self.shared.state.borrow();
+        let now = Instant::now();
+        let inner = self.shared.lock();
+        ShardStatus {
+            state,
+            heartbeat_latency: inner.heartbeat_latency,
+            session_age: inner
+                .session_since
+                .map(|since| now.into_std().saturating_duration_since(since)),
+            in_state_for: inner
+                .state_since
+                .map(|since| now.saturating_duration_since(since))
+                .unwrap_or_default(),
+            last_event_seq: inner.last_event_seq,
+            consumer_is_slow: inner.consumer_is_slow,
+            reconnects: inner.stats.reconnects,
+            identifies: inner.stats.identifies,
+            resumes: inner.stats.resumes,
+            stats: inner.stats,
+        }
+    }
+
+    /// The session as it can be resumed, at the last event that was put into
+    /// the event buffer. To store it, take it [at](SessionState::at) the last
+    /// event that was fully processed. `None` before READY, and after the
+    /// session ended.
+    pub fn session(&self) -> Option<SessionState> {
+        self.shared.lock().session.clone()
+    }
+
+    /// Sends a command as soon as the session is active and the limit of 120
+    /// per minute allows it.
+    ///
+    /// # Errors
+    ///
+    /// The command is not valid, too many wait already, or the shard has
+    /// ended. `Ok` means that it was queued.
+    pub fn command(&self, command: Command) -> Result<(), CommandError> {
+        command.encode()?;
+        self.commands
+            .try_send(command)
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => CommandError::QueueFull,
+                mpsc::error::TrySendError::Closed(_) => CommandError::Closed,
+            })
+    }
+
+    /// Asks the shard to end; the first request counts. Events that are
+    /// already in the buffer can still be taken, then
+    /// [`next_event`](crate::Shard::next_event) gives `None`.
+    pub fn shutdown(&self, how: Shutdown) {
+        self.shared.shutdown.send_if_modified(|asked| {
+            let first = asked.is_none();
+            asked.get_or_insert(how);
+            first
+        });
+    }
+
+    /// Follows the changes of state.
+    pub fn watch(&self) -> StateWatch {
+        StateWatch(self.shared.state.subscribe())
+    }
+}
+
+/// Follows a shard's [`ConnectionState`]. Only the latest state is seen: one
+/// that lasted a moment may be missed.
+#[derive(Debug, Clone)]
+pub struct StateWatch(watch::Receiver<ConnectionState>);
+
+impl StateWatch {
+    /// The state now.
+    pub fn current(&self) -> ConnectionState {
+        *self.0.borrow()
+    }
+
+    /// Waits for a state that has not been seen; `None` when the shard and all
+    /// its handles are gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no change.
+    pub async fn changed(&mut self) -> Option<ConnectionState> {
+        self.0.changed().await.ok()?;
+        Some(*self.0.borrow_and_update())
+    }
+
+    /// Waits until the shard is in this state; `false` when it cannot come to
+    /// it any more because the shard has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn wait_for(&mut self, state: ConnectionState) -> bool {
+        let ended = |state: ConnectionState| {
+            matches!(state, ConnectionState::Stopped | ConnectionState::Failed)
+        };
+        match self.0.wait_for(|now| *now == state || ended(*now)).await {
+            Ok(now) => *now == state,
+            Err(_) => false,
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes what the protocol says; `undelivered` is the number before
+    /// the first event that waits outside of the buffer.
+    pub(super) fn publish(
+        &self,
+        protocol: &Protocol,
+        last_event_seq: Option<u64>,
+        undelivered: bool,
+    ) {
+        let mut inner = self.lock();
+        inner.stats = protocol.stats();
+        inner.heartbeat_latency = protocol.heartbeat_latency();
+        inner.session_since = protocol.session_since();
+        inner.last_event_seq = last_event_seq;
+        inner.consumer_is_slow = undelivered;
+        let Some(session) = protocol.session() else {
+            inner.session = None;
+            return;
+        };
+        let seq = match (undelivered, last_event_seq) {
+            (false, _) => session.seq,
+            (true, Some(seq)) => seq.min(session.seq),
+            // Nothing of this process was delivered: as it was stored.
+            (true, None) => inner.session.as_ref().map_or(session.seq, |kept| kept.seq),
+        };
+        match &mut inner.session {
+            Some(kept) if kept.session_id == session.session_id => kept.seq = seq,
+            kept => *kept = Some(session.clone().at(seq)),
+        }
+    }
+
+    pub(super) fn publish_state(&self, state: ConnectionState) {
+        self.lock().state_since = Some(Instant::now());
+        self.state.send_replace(state);
+    }
+}
