@@ -128,6 +128,19 @@ impl GuildModel {
     }
 }
 
+#[cfg(feature = "forward")]
+impl GuildModel {
+    /// The people who are in a channel that is no known room yet: no snapshot
+    /// can name them, so they are told when the room is.
+    pub(crate) fn unshown(&self, channel_id: Snowflake) -> Vec<Member> {
+        if self.rooms.contains_key(&channel_id) {
+            return Vec::new();
+        }
+        let inside = self.people.values().filter(|place| place.channel_id == channel_id);
+        inside.map(|place| place.member).collect()
+    }
+}
+
 #[cfg(feature = "client")]
 impl GuildModel {
     pub(crate) fn room_count(&self) -> usize {

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use super::backoff::Backoff;
 use super::status::{ForwardStatus, UnhealthyReason};
 use crate::model::GuildModel;
-use crate::wire::{GuildSnapshot, HubEvent, Snowflake, WebhookEvent};
+use crate::wire::{GuildSnapshot, HubEvent, Member, Snowflake, VoiceJoined, WebhookEvent};
 
 /// A Retry-After beyond this is not believed: the hub would look dead for as
 /// long as a mistaken peer says.
@@ -189,13 +189,16 @@ impl Outbox {
             self.counters.subsumed += 1;
             return;
         };
+        let joined = people_shown_by(event, mirror);
         mirror.apply(event);
-        if self.resync_since.is_some() {
-            self.counters.subsumed += 1;
-            return;
+        for event in std::iter::once(event).chain(&joined) {
+            if self.resync_since.is_some() {
+                self.counters.subsumed += 1;
+            } else {
+                let body = WebhookEvent::Event(event.clone()).to_body().into();
+                self.enqueue(Kind::Event(event.name()), body, now);
+            }
         }
-        let body = WebhookEvent::Event(event.clone()).to_body().into();
-        self.enqueue(Kind::Event(event.name()), body, now);
     }
 
     /// The whole guild: replaces the mirror and is told after all that was
@@ -495,6 +498,25 @@ impl Outbox {
             reason,
         }
     }
+}
+
+/// Whoever joined a room before it was announced may be missing at the hub: a
+/// snapshot made in between could not name them. Telling a join twice is harmless.
+fn people_shown_by(event: &HubEvent, mirror: &GuildModel) -> Vec<HubEvent> {
+    let (HubEvent::RoomCreated(room) | HubEvent::RoomUpdated(room)) = event else {
+        return Vec::new();
+    };
+    let joined = |member: Member| {
+        HubEvent::VoiceJoined(VoiceJoined {
+            guild_id: room.guild_id,
+            channel_id: room.channel_id,
+            user_id: member.user_id,
+            self_mute: Some(member.self_mute),
+            self_deaf: Some(member.self_deaf),
+            self_video: Some(member.self_video),
+        })
+    };
+    mirror.unshown(room.channel_id).into_iter().map(joined).collect()
 }
 
 fn snapshot_body(mirror: &GuildModel, guild_id: Snowflake) -> Bytes {
