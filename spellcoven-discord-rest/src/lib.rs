@@ -1,1 +1,29 @@
-//! spellcoven-discord-rest
+#![doc = include_str!("../README.md")]
+
+mod builder;
+mod call;
+mod client;
+mod date;
+mod endpoint;
+mod error;
+mod error_body;
+mod gate;
+mod limit;
+mod lookup;
+mod reason;
+mod request;
+mod retry;
+mod token;
+mod transport;
+mod validate;
+
+pub use crate::{
+    builder::{BuildError, DiscordRestClientBuilder},
+    client::{DiscordRestClient, RestStats},
+    endpoint::{Endpoint, GetChannel, GetChannels, GetGatewayBot, Major, RetryClass, Route},
+    error::{FieldError, RateLimitScope, RestError, RestErrorKind},
+    request::{CreateVoiceChannel, DeleteChannel, DeletedChannel, Execute, SendMessage},
+    token::{BotToken, TokenError},
+    transport::{BoxFuture, HyperTransport, Transport, TransportError, TransportErrorKind},
+    validate::ValidationError,
+};
