@@ -4,6 +4,11 @@
 pub mod clock;
 pub mod idp;
 pub mod latency;
+pub mod net;
+pub mod scenario;
+pub mod sign_in;
 pub mod signals;
+pub mod stack;
 pub mod supervisor;
+pub mod watch;
 pub mod web;

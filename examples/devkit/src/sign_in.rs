@@ -34,7 +34,9 @@ pub enum SignInError {
 /// A code that was asked for and not exchanged expires by itself.
 pub async fn sign_in(web: &WebClient, issuer: &str, user: &str) -> Result<String, SignInError> {
     let mut random = [0; 32];
-    SystemRandom::new().fill(&mut random).map_err(|_| SignInError::Refused("no randomness here".to_owned()))?;
+    SystemRandom::new()
+        .fill(&mut random)
+        .map_err(|_| SignInError::Refused("no randomness here".to_owned()))?;
     let verifier = URL_SAFE_NO_PAD.encode(random);
     let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()));
     let query = encode(&[
@@ -50,9 +52,20 @@ pub async fn sign_in(web: &WebClient, issuer: &str, user: &str) -> Result<String
         .body(Bytes::new())
         .map_err(|error| malformed(error.to_string()))?;
     let answer = web.send(request).await?;
-    let location = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let back = Form::parse(location.split_once('?').map_or("", |(_, query)| query).as_bytes());
-    let code = back.get("code").ok_or_else(|| malformed(format!("{} and no code", answer.status())))?;
+    let location = answer
+        .headers()
+        .get(header::LOCATION)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let back = Form::parse(
+        location
+            .split_once('?')
+            .map_or("", |(_, query)| query)
+            .as_bytes(),
+    );
+    let code = back
+        .get("code")
+        .ok_or_else(|| malformed(format!("{} and no code", answer.status())))?;
     let form = encode(&[
         ("grant_type", "authorization_code"),
         ("code", code),
@@ -73,5 +86,7 @@ pub async fn sign_in(web: &WebClient, issuer: &str, user: &str) -> Result<String
 }
 
 fn encode(fields: &[(&str, &str)]) -> String {
-    form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+    form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(fields)
+        .finish()
 }

@@ -92,10 +92,17 @@ impl Stack {
     ///
     /// # Cancel safety
     /// Dropping the future kills what was started.
-    pub async fn start(programs: &Path, discord: Discord, log_level: &str) -> Result<Self, StackError> {
+    pub async fn start(
+        programs: &Path,
+        discord: Discord,
+        log_level: &str,
+    ) -> Result<Self, StackError> {
         let mut supervisor = Supervisor::new(true);
         match Self::launch(&mut supervisor, programs, discord, log_level).await {
-            Ok(stack) => Ok(Self { supervisor, ..stack }),
+            Ok(stack) => Ok(Self {
+                supervisor,
+                ..stack
+            }),
             Err(error) => {
                 supervisor.stop().await;
                 Err(error)
@@ -109,11 +116,20 @@ impl Stack {
         discord: Discord,
         log_level: &str,
     ) -> Result<Self, StackError> {
-        let [backend_port, worker_port, identity_port, discord_port, control_port] = free_ports()?;
+        let [
+            backend_port,
+            worker_port,
+            identity_port,
+            discord_port,
+            control_port,
+        ] = free_ports()?;
         let web = WebClient::new();
         let at = |port: u16| format!("http://127.0.0.1:{port}");
         let (bot_token, guild_id, simulated) = match discord {
-            Discord::Real { bot_token, guild_id } => (bot_token, guild_id, None),
+            Discord::Real {
+                bot_token,
+                guild_id,
+            } => (bot_token, guild_id, None),
             Discord::Simulated => {
                 supervisor.start(Service {
                     name: "discord",
@@ -129,13 +145,27 @@ impl Stack {
                 let control_url = at(control_port);
                 let info = ready(&web, "discord", &format!("{control_url}/info")).await?;
                 let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-                let people = info["people"].as_array().into_iter().flatten().map(|person| text(&person["user_id"]));
-                let simulated =
-                    Simulated { control_url, api_base: text(&info["api_base"]), people: people.collect() };
-                (text(&info["bots"][0]["token"]), text(&info["guild_id"]), Some(simulated))
+                let people = info["people"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|person| text(&person["user_id"]));
+                let simulated = Simulated {
+                    control_url,
+                    api_base: text(&info["api_base"]),
+                    people: people.collect(),
+                };
+                (
+                    text(&info["bots"][0]["token"]),
+                    text(&info["guild_id"]),
+                    Some(simulated),
+                )
             }
         };
-        let secret = random_hex().map_err(|source| StackError::System { what: "randomness", source })?;
+        let secret = random_hex().map_err(|source| StackError::System {
+            what: "randomness",
+            source,
+        })?;
         supervisor.start(Service {
             name: "identity",
             program: programs.join("dev-idp"),
@@ -150,10 +180,15 @@ impl Stack {
             ("LOG_LEVEL".to_owned(), log_level.to_owned()),
         ];
         if let Some(simulated) = &simulated {
-            common.push(("DISCORD_API_BASE_URL".to_owned(), simulated.api_base.clone()));
+            common.push((
+                "DISCORD_API_BASE_URL".to_owned(),
+                simulated.api_base.clone(),
+            ));
         }
         let with = |more: &[(&str, String)]| {
-            let more = more.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+            let more = more
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()));
             common.iter().cloned().chain(more).collect::<Vec<_>>()
         };
         let identity = at(identity_port);
@@ -162,7 +197,10 @@ impl Stack {
             program: programs.join("worker"),
             arguments: Vec::new(),
             environment: with(&[
-                ("HUB_ENDPOINT", format!("{}/api/internal/events", at(backend_port))),
+                (
+                    "HUB_ENDPOINT",
+                    format!("{}/api/internal/events", at(backend_port)),
+                ),
                 ("HEALTH_CHECK_PORT", worker_port.to_string()),
             ]),
         });
@@ -174,7 +212,10 @@ impl Stack {
                 ("PORT", backend_port.to_string()),
                 ("JWT_ISSUER", identity.clone()),
                 ("JWT_AUDIENCE", AUDIENCE.to_owned()),
-                ("JWT_PUBLIC_JWK_URL", format!("{identity}/.well-known/jwks.json")),
+                (
+                    "JWT_PUBLIC_JWK_URL",
+                    format!("{identity}/.well-known/jwks.json"),
+                ),
                 ("VITE_BASE_URL", ORIGIN.to_owned()),
             ]),
         });
@@ -229,7 +270,10 @@ async fn ready(web: &WebClient, what: &'static str, url: &str) -> Result<Value, 
 /// Ports that were free a moment ago. Another program may take one before its process binds it; it then ends, and
 /// its log says so.
 fn free_ports<const N: usize>() -> Result<[u16; N], StackError> {
-    let system = |source| StackError::System { what: "a port", source };
+    let system = |source| StackError::System {
+        what: "a port",
+        source,
+    };
     let mut listeners = Vec::with_capacity(N);
     let mut ports = [0; N];
     for port in &mut ports {
@@ -242,7 +286,9 @@ fn free_ports<const N: usize>() -> Result<[u16; N], StackError> {
 
 fn random_hex() -> std::io::Result<String> {
     let mut bytes = [0; 32];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| std::io::Error::other("no randomness"))?;
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| std::io::Error::other("no randomness"))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
@@ -251,6 +297,9 @@ fn random_hex() -> std::io::Result<String> {
 /// # Errors
 /// The system does not know where the running program lies.
 pub fn programs() -> Result<PathBuf, StackError> {
-    let program = std::env::current_exe().map_err(|source| StackError::System { what: "the program's path", source })?;
+    let program = std::env::current_exe().map_err(|source| StackError::System {
+        what: "the program's path",
+        source,
+    })?;
     Ok(program.parent().map(Path::to_path_buf).unwrap_or_default())
 }

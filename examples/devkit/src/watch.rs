@@ -1,7 +1,6 @@
 //! Prints what the hub tells a client.
 
 use spellcoven_hub::client::{HubClient, Update};
-use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// Reads a token from the first line of standard input, connects to `url` and prints each update until the client
 /// ends. The token comes that way because arguments are visible to everybody on the machine.
@@ -13,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 /// Dropping the future disconnects.
 pub async fn run(url: &str) -> Result<(), Box<dyn std::error::Error>> {
     let mut token = String::new();
-    BufReader::new(tokio::io::stdin()).read_line(&mut token).await?;
+    std::io::stdin().read_line(&mut token)?;
     if token.trim().is_empty() {
         return Err("a token is expected on the first line of standard input".into());
     }

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::{
-    STEP_LIMIT, Scene, ScenarioError,
+    STEP_LIMIT, ScenarioError, Scene,
     steps::{created, deleted, joined_in, left_from},
 };
 use crate::{clock::unix_time, latency::Latencies};
@@ -33,24 +33,42 @@ impl fmt::Display for Measures {
 pub(super) async fn run(scene: &mut Scene<'_>, churn: u32) -> Result<Measures, ScenarioError> {
     let mut measures = Measures::default();
     let room = scene.create_room("churn").await?;
-    scene.await_event(unix_time(), STEP_LIMIT, "room.created", created(room)).await?;
+    scene
+        .await_event(unix_time(), STEP_LIMIT, "room.created", created(room))
+        .await?;
     for _ in 0..churn {
         let since = scene.voice(Some(room)).await?.unwrap_or_default();
-        measures.events.record(scene.await_event(since, STEP_LIMIT, "voice.joined", joined_in(room)).await?);
+        measures.events.record(
+            scene
+                .await_event(since, STEP_LIMIT, "voice.joined", joined_in(room))
+                .await?,
+        );
         let since = scene.voice(None).await?.unwrap_or_default();
-        measures.events.record(scene.await_event(since, STEP_LIMIT, "voice.left", left_from(room)).await?);
+        measures.events.record(
+            scene
+                .await_event(since, STEP_LIMIT, "voice.left", left_from(room))
+                .await?,
+        );
     }
     scene.end_room(room).await?;
-    scene.await_event(unix_time(), STEP_LIMIT, "room.deleted", deleted(room)).await?;
+    scene
+        .await_event(unix_time(), STEP_LIMIT, "room.deleted", deleted(room))
+        .await?;
     for number in 0..ROOMS {
         let asked = unix_time();
         let room = scene.create_room(&format!("measured {number}")).await?;
-        measures.create_room.record(unix_time().saturating_sub(asked));
-        scene.await_event(asked, STEP_LIMIT, "room.created", created(room)).await?;
+        measures
+            .create_room
+            .record(unix_time().saturating_sub(asked));
+        scene
+            .await_event(asked, STEP_LIMIT, "room.created", created(room))
+            .await?;
         let asked = unix_time();
         scene.end_room(room).await?;
         measures.end_room.record(unix_time().saturating_sub(asked));
-        scene.await_event(asked, STEP_LIMIT, "room.deleted", deleted(room)).await?;
+        scene
+            .await_event(asked, STEP_LIMIT, "room.deleted", deleted(room))
+            .await?;
     }
     Ok(measures)
 }

@@ -41,7 +41,10 @@ pub enum ScenarioError {
 /// Who joins and leaves.
 pub(crate) enum Actor {
     /// The simulator's first person, through its control API.
-    Simulated { control_url: String, user_id: String },
+    Simulated {
+        control_url: String,
+        user_id: String,
+    },
     /// Somebody with a Discord client.
     ByHand,
 }
@@ -73,7 +76,13 @@ pub async fn run(stack: &Stack, churn: u32) -> Result<Report, ScenarioError> {
         },
         None => Actor::ByHand,
     };
-    let mut scene = Scene { stack, web, token, player, actor };
+    let mut scene = Scene {
+        stack,
+        web,
+        token,
+        player,
+        actor,
+    };
     let report = steps::walk(&mut scene).await;
     if report.holds() && matches!(scene.actor, Actor::Simulated { .. }) && churn > 0 {
         let measures = measure::run(&mut scene, churn).await?;

@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use spellcoven_hub::{HubEvent, Snowflake};
 
-use super::{Actor, HAND_LIMIT, STEP_LIMIT, Scene, ScenarioError};
+use super::{Actor, HAND_LIMIT, STEP_LIMIT, ScenarioError, Scene};
 use crate::clock::unix_time;
 
 /// How many of the ten steps held.
@@ -25,7 +25,9 @@ impl Report {
         let number = self.held + 1;
         match outcome {
             Ok(took) => {
-                let took = took.map_or("by hand".to_owned(), |took| format!("{:.3} ms", took.as_secs_f64() * 1e3));
+                let took = took.map_or("by hand".to_owned(), |took| {
+                    format!("{:.3} ms", took.as_secs_f64() * 1e3)
+                });
                 println!("{number:2}. ok      {what:<46} {took}");
                 self.held = number;
                 true
@@ -50,9 +52,19 @@ pub(super) async fn walk(scene: &mut Scene<'_>) -> Report {
 async fn walk_into(scene: &mut Scene<'_>, report: &mut Report) -> Option<()> {
     let mut step = |what: &str, outcome| report.step(what, outcome).then_some(());
 
-    let outcome = timed(scene.stack.ready("the worker", &format!("{}/health", scene.stack.worker))).await;
+    let outcome = timed(
+        scene
+            .stack
+            .ready("the worker", &format!("{}/health", scene.stack.worker)),
+    )
+    .await;
     step("the worker's Gateway session is ready", outcome)?;
-    let outcome = timed(scene.stack.ready("the backend", &format!("{}/ready", scene.stack.backend))).await;
+    let outcome = timed(
+        scene
+            .stack
+            .ready("the backend", &format!("{}/ready", scene.stack.backend)),
+    )
+    .await;
     step("the backend is ready", outcome)?;
     let outcome = timed(scene.player.connected(STEP_LIMIT)).await;
     step("a WebSocket client with a valid JWT is accepted", outcome)?;
@@ -62,42 +74,83 @@ async fn walk_into(scene: &mut Scene<'_>, report: &mut Report) -> Option<()> {
     let took = unix_time().saturating_sub(asked);
     let room = match room {
         Ok(room) => {
-            step("POST /api/create-room makes a voice channel", Ok(Some(took)))?;
+            step(
+                "POST /api/create-room makes a voice channel",
+                Ok(Some(took)),
+            )?;
             room
         }
         Err(error) => return step("POST /api/create-room makes a voice channel", Err(error)),
     };
-    let outcome = scene.await_event(asked, STEP_LIMIT, "room.created", created(room)).await;
+    let outcome = scene
+        .await_event(asked, STEP_LIMIT, "room.created", created(room))
+        .await;
     if let Err(error) = outcome {
         return step("room.created comes once", Err(error));
     }
 
     let joined = scene.voice(Some(room)).await;
     let since = joined.as_ref().ok().copied().flatten();
-    step("a person joins the channel in Discord", joined.map(|_| None))?;
-    let limit = if since.is_some() { STEP_LIMIT } else { HAND_LIMIT };
-    let outcome = scene.await_event(since.unwrap_or_default(), limit, "voice.joined", joined_in(room)).await;
-    step("voice.joined is received", outcome.map(|took| since.map(|_| took)))?;
+    step(
+        "a person joins the channel in Discord",
+        joined.map(|_| None),
+    )?;
+    let limit = if since.is_some() {
+        STEP_LIMIT
+    } else {
+        HAND_LIMIT
+    };
+    let outcome = scene
+        .await_event(
+            since.unwrap_or_default(),
+            limit,
+            "voice.joined",
+            joined_in(room),
+        )
+        .await;
+    step(
+        "voice.joined is received",
+        outcome.map(|took| since.map(|_| took)),
+    )?;
 
     let left = scene.voice(None).await;
     let since = left.as_ref().ok().copied().flatten();
     step("the person leaves", left.map(|_| None))?;
-    let outcome = scene.await_event(since.unwrap_or_default(), limit, "voice.left", left_from(room)).await;
-    step("voice.left is received", outcome.map(|took| since.map(|_| took)))?;
+    let outcome = scene
+        .await_event(
+            since.unwrap_or_default(),
+            limit,
+            "voice.left",
+            left_from(room),
+        )
+        .await;
+    step(
+        "voice.left is received",
+        outcome.map(|took| since.map(|_| took)),
+    )?;
 
     let asked = unix_time();
     let outcome = scene.end_room(room).await;
-    step("DELETE /api/end-room deletes the channel", outcome.map(|()| Some(unix_time().saturating_sub(asked))))?;
-    let outcome = scene.await_event(asked, STEP_LIMIT, "room.deleted", deleted(room)).await;
+    step(
+        "DELETE /api/end-room deletes the channel",
+        outcome.map(|()| Some(unix_time().saturating_sub(asked))),
+    )?;
+    let outcome = scene
+        .await_event(asked, STEP_LIMIT, "room.deleted", deleted(room))
+        .await;
     step("room.deleted is received", outcome.map(Some))
 }
 
-async fn timed<T, E>(future: impl Future<Output = Result<T, E>>) -> Result<Option<Duration>, ScenarioError>
+async fn timed<T, E>(
+    future: impl Future<Output = Result<T, E>>,
+) -> Result<Option<Duration>, ScenarioError>
 where
     E: std::fmt::Display,
 {
     let began = unix_time();
-    future.await.map_err(|error| ScenarioError::Wrong(error.to_string()))?;
+    future
+        .await
+        .map_err(|error| ScenarioError::Wrong(error.to_string()))?;
     Ok(Some(unix_time().saturating_sub(began)))
 }
 
@@ -121,9 +174,12 @@ impl Scene<'_> {
     /// Makes a room through the API.
     pub(super) async fn create_room(&self, name: &str) -> Result<Snowflake, ScenarioError> {
         let url = format!("{}/api/create-room", self.stack.backend);
-        let body = self.call(Method::POST, &url, Some(&json!({ "name": name }))).await?;
+        let body = self
+            .call(Method::POST, &url, Some(&json!({ "name": name })))
+            .await?;
         let id = body["channelId"].as_str().unwrap_or_default();
-        id.parse().map_err(|_| ScenarioError::Wrong(format!("create-room answered {body}")))
+        id.parse()
+            .map_err(|_| ScenarioError::Wrong(format!("create-room answered {body}")))
     }
 
     /// Ends a room through the API.
@@ -134,21 +190,40 @@ impl Scene<'_> {
 
     /// Makes the person join `room`, or leave. The time since the unix epoch at which Discord told it, where that
     /// is known: not by hand.
-    pub(super) async fn voice(&self, room: Option<Snowflake>) -> Result<Option<Duration>, ScenarioError> {
+    pub(super) async fn voice(
+        &self,
+        room: Option<Snowflake>,
+    ) -> Result<Option<Duration>, ScenarioError> {
         match &self.actor {
             Actor::ByHand => {
                 match room {
-                    Some(room) => println!("    -> now join the channel \"scenario\" ({room}) in Discord"),
+                    Some(room) => {
+                        println!("    -> now join the channel \"scenario\" ({room}) in Discord")
+                    }
                     None => println!("    -> now leave it"),
                 }
                 Ok(None)
             }
-            Actor::Simulated { control_url, user_id } => {
-                let body = json!({"user_id": user_id, "channel_id": room.map(|room| room.to_string())});
-                let (status, body) = self.web.call(Method::POST, &format!("{control_url}/voice"), &[], Some(&body)).await?;
+            Actor::Simulated {
+                control_url,
+                user_id,
+            } => {
+                let body =
+                    json!({"user_id": user_id, "channel_id": room.map(|room| room.to_string())});
+                let (status, body) = self
+                    .web
+                    .call(
+                        Method::POST,
+                        &format!("{control_url}/voice"),
+                        &[],
+                        Some(&body),
+                    )
+                    .await?;
                 match (status, body["dispatched_at_us"].as_u64()) {
                     (StatusCode::OK, Some(micros)) => Ok(Some(Duration::from_micros(micros))),
-                    _ => Err(ScenarioError::Wrong(format!("the simulator answered {status} {body}"))),
+                    _ => Err(ScenarioError::Wrong(format!(
+                        "the simulator answered {status} {body}"
+                    ))),
                 }
             }
         }
@@ -162,13 +237,27 @@ impl Scene<'_> {
         what: &str,
         wanted: impl Fn(&HubEvent) -> bool,
     ) -> Result<Duration, ScenarioError> {
-        self.player.event(limit, what, wanted).await.map(|received| received.saturating_sub(since))
+        self.player
+            .event(limit, what, wanted)
+            .await
+            .map(|received| received.saturating_sub(since))
     }
 
-    async fn call(&self, method: Method, url: &str, body: Option<&Value>) -> Result<Value, ScenarioError> {
+    async fn call(
+        &self,
+        method: Method,
+        url: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, ScenarioError> {
         let authorization = format!("Bearer {}", self.token);
-        let (status, answer) =
-            self.web.call(method, url, &[("authorization", &authorization)], body).await?;
-        if status == StatusCode::OK { Ok(answer) } else { Err(ScenarioError::Wrong(format!("{status} {answer}"))) }
+        let (status, answer) = self
+            .web
+            .call(method, url, &[("authorization", &authorization)], body)
+            .await?;
+        if status == StatusCode::OK {
+            Ok(answer)
+        } else {
+            Err(ScenarioError::Wrong(format!("{status} {answer}")))
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! A network in memory: named endpoints that listen, are dialled, and go down. With the runtime's clock paused
 //! everything that runs over it is deterministic.
 
+mod dial;
+mod http;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -8,6 +11,8 @@ use std::{
 };
 
 use tokio::{io::DuplexStream, sync::mpsc};
+
+pub use self::http::{MemoryHttpError, MemoryPoster};
 
 /// Bytes that a pipe holds in each direction before a writer has to wait: about what a socket buffer holds.
 const PIPE: usize = 64 * 1024;
@@ -47,7 +52,9 @@ impl MemoryNet {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, mpsc::Sender<DuplexStream>>> {
-        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
+        self.endpoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
