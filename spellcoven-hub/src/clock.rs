@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// (deadlines, back-off) runs on tokio's monotonic time. The seam for tests.
 pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since the Unix epoch; 0 for a time before it.
-    fn unix_millis(&self) -> u64;
+    fn now_ms(&self) -> u64;
 }
 
 /// The machine's clock.
@@ -18,7 +18,7 @@ impl Clock for SystemClock {
         clippy::disallowed_methods,
         reason = "the one place that reads wall time; tests put another Clock here"
     )]
-    fn unix_millis(&self) -> u64 {
+    fn now_ms(&self) -> u64 {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();

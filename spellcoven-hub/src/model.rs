@@ -136,7 +136,10 @@ impl GuildModel {
         if self.rooms.contains_key(&channel_id) {
             return Vec::new();
         }
-        let inside = self.people.values().filter(|place| place.channel_id == channel_id);
+        let inside = self
+            .people
+            .values()
+            .filter(|place| place.channel_id == channel_id);
         inside.map(|place| place.member).collect()
     }
 }

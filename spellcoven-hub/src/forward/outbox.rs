@@ -140,6 +140,7 @@ pub(super) struct Outbox {
     /// The endpoint knows no snapshots and has no epoch (the original system).
     plain_endpoint: bool,
     ping_refused: bool,
+    stale: bool,
     next_delivery: u64,
     failure: Option<UnhealthyReason>,
     counters: Counters,
@@ -175,6 +176,7 @@ impl Outbox {
             snapshot_refused: false,
             plain_endpoint: false,
             ping_refused: false,
+            stale: false,
             next_delivery: 0,
             failure: None,
             counters: Counters::default(),
@@ -213,6 +215,15 @@ impl Outbox {
             let body = snapshot_body(mirror, self.config.guild_id);
             self.enqueue(Kind::Snapshot, body, now);
         }
+    }
+
+    pub(super) fn mark_stale(&mut self, stale: bool) {
+        self.stale = stale;
+    }
+
+    #[cfg(feature = "discord-gateway")]
+    pub(super) fn has_snapshot(&self) -> bool {
+        self.mirror.is_some()
     }
 
     fn enqueue(&mut self, kind: Kind, body: Bytes, now: Instant) {
@@ -494,6 +505,7 @@ impl Outbox {
                 .last_success
                 .map(|at| now.saturating_duration_since(at)),
             hub_epoch: self.hub_epoch.clone(),
+            stale: self.stale,
             healthy: reason.is_none(),
             reason,
         }
@@ -516,7 +528,11 @@ fn people_shown_by(event: &HubEvent, mirror: &GuildModel) -> Vec<HubEvent> {
             self_video: Some(member.self_video),
         })
     };
-    mirror.unshown(room.channel_id).into_iter().map(joined).collect()
+    mirror
+        .unshown(room.channel_id)
+        .into_iter()
+        .map(joined)
+        .collect()
 }
 
 fn snapshot_body(mirror: &GuildModel, guild_id: Snowflake) -> Bytes {

@@ -306,6 +306,18 @@ impl Forwarder {
         self.shared().wake.notify_one();
     }
 
+    /// Says whether what this forwarder is told may be old (the Gateway session
+    /// was lost, the guild has an outage). It shows in
+    /// [`ForwardStatus::stale`] and changes nothing else.
+    pub fn mark_stale(&self, stale: bool) {
+        self.shared().outbox().mark_stale(stale);
+    }
+
+    #[cfg(feature = "discord-gateway")]
+    pub(super) fn has_snapshot(&self) -> bool {
+        self.shared().outbox().has_snapshot()
+    }
+
     /// How it is doing, for a health check or metrics.
     #[must_use]
     pub fn status(&self) -> ForwardStatus {
@@ -420,7 +432,7 @@ impl Driver {
     }
 
     fn headers(&self, post: &Post) -> HeaderMap {
-        let timestamp = self.clock.unix_millis() / 1000;
+        let timestamp = self.clock.now_ms() / 1000;
         let signature = sign(&self.secret, timestamp, &post.body);
         let mut headers = HeaderMap::with_capacity(4);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

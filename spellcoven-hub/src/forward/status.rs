@@ -78,6 +78,8 @@ pub struct ForwardStatus {
     pub since_last_success: Option<Duration>,
     /// The hub's epoch, where it ever named one.
     pub hub_epoch: Option<String>,
+    /// What [`Forwarder::mark_stale`](super::Forwarder::mark_stale) said last.
+    pub stale: bool,
     /// Whether the last exchange went well and a snapshot has been taken.
     pub healthy: bool,
     /// Why not, where it is not.

@@ -22,7 +22,10 @@ fn room(channel: u64) -> HubEvent {
 }
 
 fn deleted(channel: u64) -> HubEvent {
-    HubEvent::RoomDeleted(RoomDeleted { channel_id: id(channel), guild_id: GUILD })
+    HubEvent::RoomDeleted(RoomDeleted {
+        channel_id: id(channel),
+        guild_id: GUILD,
+    })
 }
 
 fn joined(channel: u64, user: u64) -> HubEvent {
@@ -37,7 +40,11 @@ fn joined(channel: u64, user: u64) -> HubEvent {
 }
 
 fn left(channel: u64, user: u64) -> HubEvent {
-    HubEvent::VoiceLeft(VoiceLeft { guild_id: GUILD, channel_id: Some(id(channel)), user_id: id(user) })
+    HubEvent::VoiceLeft(VoiceLeft {
+        guild_id: GUILD,
+        channel_id: Some(id(channel)),
+        user_id: id(user),
+    })
 }
 
 fn muted(channel: u64, user: u64, self_mute: bool) -> HubEvent {
@@ -52,7 +59,10 @@ fn muted(channel: u64, user: u64, self_mute: bool) -> HubEvent {
 }
 
 fn empty() -> GuildSnapshot {
-    GuildSnapshot { guild_id: GUILD, rooms: vec![] }
+    GuildSnapshot {
+        guild_id: GUILD,
+        rooms: vec![],
+    }
 }
 
 fn ok(epoch: &str) -> Outcome {
@@ -60,7 +70,12 @@ fn ok(epoch: &str) -> Outcome {
 }
 
 fn answer(status: u16, epoch: Option<&str>, synced: Option<bool>) -> Outcome {
-    Outcome::Answer { status, retry_after: None, epoch: epoch.map(str::to_owned), synced }
+    Outcome::Answer {
+        status,
+        retry_after: None,
+        epoch: epoch.map(str::to_owned),
+        synced,
+    }
 }
 
 struct Rig {
@@ -78,7 +93,10 @@ impl Rig {
             delivery_prefix: "test".to_owned(),
         };
         let backoff = Backoff::new(fastrand::Rng::with_seed(1));
-        Self { outbox: Outbox::new(config, backoff), now: tokio::time::Instant::now().into_std() }
+        Self {
+            outbox: Outbox::new(config, backoff),
+            now: tokio::time::Instant::now().into_std(),
+        }
     }
 
     /// Past the first snapshot, at a hub of this epoch.
@@ -144,15 +162,33 @@ fn nothing_is_posted_before_the_first_snapshot_and_that_comes_first() {
     assert_eq!(rig.status().reason, Some(UnhealthyReason::NoSnapshotYet));
     let snapshot = GuildSnapshot {
         guild_id: GUILD,
-        rooms: vec![Room { channel_id: id(2), name: "room 2".into(), parent_id: None, user_limit: 4, members: vec![] }],
+        rooms: vec![Room {
+            channel_id: id(2),
+            name: "room 2".into(),
+            parent_id: None,
+            user_limit: 4,
+            members: vec![],
+        }],
     };
     rig.outbox.push_snapshot(&snapshot, rig.now);
     rig.send(&joined(2, 7));
     // The snapshot's first try reads the mirror, so the event is within it.
     let sent = snapshot_of(&rig.post());
-    assert_eq!(sent.rooms[0].members, vec![Member { user_id: id(7), self_mute: false, self_deaf: false, self_video: false }]);
+    assert_eq!(
+        sent.rooms[0].members,
+        vec![Member {
+            user_id: id(7),
+            self_mute: false,
+            self_deaf: false,
+            self_video: false
+        }]
+    );
     rig.outcome(ok("e"));
-    assert_eq!(rig.wait(), Some(Duration::from_secs(2)), "only a ping is due");
+    assert_eq!(
+        rig.wait(),
+        Some(Duration::from_secs(2)),
+        "only a ping is due"
+    );
     assert!(rig.status().healthy);
 }
 
@@ -176,15 +212,22 @@ fn a_failed_post_keeps_its_place_id_and_body_and_backs_off() {
     rig.send(&joined(2, 7));
     let first = rig.post();
     let mut longest = Duration::ZERO;
-    for outcome in [500, 503, 408, 429, 599, 502, 500, 500].map(|status| answer(status, None, None)) {
+    for outcome in [500, 503, 408, 429, 599, 502, 500, 500].map(|status| answer(status, None, None))
+    {
         rig.outcome(outcome);
         let wait = rig.wait().expect("a retry is planned");
-        assert!(wait >= Duration::from_millis(50) && wait <= Duration::from_secs(5), "{wait:?}");
+        assert!(
+            wait >= Duration::from_millis(50) && wait <= Duration::from_secs(5),
+            "{wait:?}"
+        );
         longest = longest.max(wait);
         rig.now += wait;
         assert_eq!(rig.post(), first);
     }
-    assert!(longest > Duration::from_secs(2), "the back-off grows: {longest:?}");
+    assert!(
+        longest > Duration::from_secs(2),
+        "the back-off grows: {longest:?}"
+    );
     rig.outcome(Outcome::Unreachable);
     assert_eq!(rig.status().reason, Some(UnhealthyReason::Unreachable));
     rig.now += Duration::from_secs(5);
@@ -205,7 +248,12 @@ fn retry_after_is_honoured_up_to_a_minute() {
         rig.send(&room(2));
         rig.post();
         let retry_after = Some(Duration::from_secs(asked));
-        rig.outcome(Outcome::Answer { status: 429, retry_after, epoch: None, synced: None });
+        rig.outcome(Outcome::Answer {
+            status: 429,
+            retry_after,
+            epoch: None,
+            synced: None,
+        });
         assert_eq!(rig.wait(), Some(Duration::from_secs(waited)));
     }
 }
@@ -216,10 +264,16 @@ fn a_refused_signature_keeps_the_event_and_says_so() {
         let mut rig = Rig::synced(8, "e");
         rig.send(&room(2));
         let post = rig.post();
-        assert!(matches!(rig.outcome(answer(status, None, None)), Verdict::Retry { .. }));
+        assert!(matches!(
+            rig.outcome(answer(status, None, None)),
+            Verdict::Retry { .. }
+        ));
         let told = rig.status();
         assert!(!told.healthy);
-        assert_eq!(told.reason.unwrap().to_string(), "signature refused: secret or clock?");
+        assert_eq!(
+            told.reason.unwrap().to_string(),
+            "signature refused: secret or clock?"
+        );
         assert_eq!((told.refused, told.dropped, told.outbox_depth), (1, 0, 1));
         rig.now += Duration::from_secs(1);
         assert_eq!(rig.post(), post);
@@ -248,7 +302,16 @@ fn an_endpoint_that_is_no_hub_keeps_the_event_and_is_named() {
         rig.send(&room(2));
         rig.post();
         let verdict = rig.outcome(answer(status, None, None));
-        assert!(matches!(verdict, Verdict::Retry { reason: UnhealthyReason::Misconfigured { .. }, .. }), "{verdict:?}");
+        assert!(
+            matches!(
+                verdict,
+                Verdict::Retry {
+                    reason: UnhealthyReason::Misconfigured { .. },
+                    ..
+                }
+            ),
+            "{verdict:?}"
+        );
         assert_eq!(rig.status().outbox_depth, 1);
     }
 }
@@ -259,7 +322,10 @@ fn any_2xx_is_a_delivery() {
         let mut rig = Rig::synced(8, "e");
         rig.send(&room(2));
         rig.post();
-        assert_eq!(rig.outcome(answer(status, None, None)), Verdict::Delivered { restarted: false });
+        assert_eq!(
+            rig.outcome(answer(status, None, None)),
+            Verdict::Delivered { restarted: false }
+        );
         assert!(rig.outbox.is_idle());
     }
 }
@@ -271,10 +337,17 @@ fn a_restarted_hub_gets_the_guild_as_it_is_now_in_place_of_the_queue() {
     rig.send(&joined(2, 7));
     rig.send(&joined(2, 8));
     assert_eq!(event_of(&rig.post()), room(2));
-    assert_eq!(rig.outcome(answer(200, Some("e2"), Some(false))), Verdict::Delivered { restarted: true });
+    assert_eq!(
+        rig.outcome(answer(200, Some("e2"), Some(false))),
+        Verdict::Delivered { restarted: true }
+    );
     rig.send(&left(2, 7));
     let snapshot = snapshot_of(&rig.post());
-    let inside: Vec<_> = snapshot.rooms[0].members.iter().map(|member| member.user_id.get()).collect();
+    let inside: Vec<_> = snapshot.rooms[0]
+        .members
+        .iter()
+        .map(|member| member.user_id.get())
+        .collect();
     assert_eq!(inside, [8]);
     // From the first try on its content stands; later events follow it.
     rig.send(&left(2, 8));
@@ -316,7 +389,10 @@ fn a_failed_ping_holds_no_event_up() {
     rig.now += Duration::from_secs(2);
     assert_eq!(rig.post().kind, Kind::Ping);
     rig.send(&room(2));
-    assert!(matches!(rig.outcome(Outcome::Unreachable), Verdict::Superseded { .. }));
+    assert!(matches!(
+        rig.outcome(Outcome::Unreachable),
+        Verdict::Superseded { .. }
+    ));
     assert!(!rig.status().healthy);
     assert_eq!(event_of(&rig.post()), room(2));
 }
@@ -343,7 +419,11 @@ fn an_unsynced_hub_gets_one_snapshot_and_a_refused_one_is_not_repeated() {
     rig.send(&room(2));
     assert_eq!(rig.post().kind.name(), "room.created");
     rig.outcome(answer(200, Some("e1"), Some(false)));
-    assert_eq!(rig.wait(), Some(Duration::from_secs(2)), "no second try of what was refused");
+    assert_eq!(
+        rig.wait(),
+        Some(Duration::from_secs(2)),
+        "no second try of what was refused"
+    );
     assert_eq!(rig.status().reason, Some(UnhealthyReason::SnapshotRefused));
     // A new epoch is a new chance.
     rig.send(&room(3));
@@ -370,9 +450,15 @@ fn an_outbox_that_runs_over_gives_way_to_a_snapshot() {
     let first = rig.post();
     (3..6).for_each(|channel| rig.send(&room(channel)));
     let told = rig.status();
-    assert_eq!((told.overflows, told.outbox_depth, told.subsumed), (1, 2, 3));
+    assert_eq!(
+        (told.overflows, told.outbox_depth, told.subsumed),
+        (1, 2, 3)
+    );
     // The post on the wire is older than the snapshot; failing, it is within it.
-    assert!(matches!(rig.outcome(Outcome::Unreachable), Verdict::Superseded { .. }));
+    assert!(matches!(
+        rig.outcome(Outcome::Unreachable),
+        Verdict::Superseded { .. }
+    ));
     let wait = rig.wait().expect("the back-off holds for the snapshot too");
     rig.now += wait;
     rig.send(&room(6));
@@ -408,7 +494,11 @@ fn the_original_system_gets_plain_events_no_pings_and_loses_the_oldest() {
     }
     assert_eq!(rig.wait(), None, "no ping without an epoch");
     assert!(rig.status().healthy);
-    assert_eq!(rig.status().dropped, 4, "the snapshot and the three oldest events");
+    assert_eq!(
+        rig.status().dropped,
+        4,
+        "the snapshot and the three oldest events"
+    );
 }
 
 #[test]
@@ -434,7 +524,10 @@ fn the_oldest_post_tells_its_age() {
     rig.send(&room(3));
     assert_eq!(rig.status().oldest_age, Some(Duration::from_secs(3)));
     assert_eq!(rig.status().outbox_depth, 2);
-    assert_eq!(rig.status().since_last_success, Some(Duration::from_secs(3)));
+    assert_eq!(
+        rig.status().since_last_success,
+        Some(Duration::from_secs(3))
+    );
 }
 
 #[test]
@@ -454,7 +547,12 @@ struct ModelHub {
 
 impl ModelHub {
     fn restart(&mut self) {
-        *self = Self { epoch: self.epoch + 1, synced: false, state: GuildModel::default(), seen: BTreeSet::new() };
+        *self = Self {
+            epoch: self.epoch + 1,
+            synced: false,
+            state: GuildModel::default(),
+            seen: BTreeSet::new(),
+        };
     }
 
     fn handle(&mut self, post: &Post) -> Outcome {
@@ -511,7 +609,12 @@ fn an_op() -> impl Strategy<Value = Op> {
 
 /// The number a delivery id ends with: the order in which posts were made up.
 fn number(post: &Post) -> u64 {
-    post.delivery_id.rsplit('-').next().unwrap().parse().unwrap()
+    post.delivery_id
+        .rsplit('-')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 proptest! {
