@@ -1,1 +1,26 @@
-//! spellcoven-discord-sim
+#![doc = include_str!("../README.md")]
+
+mod clock;
+pub mod core;
+mod error;
+mod faults;
+mod ids;
+mod intents;
+mod journal;
+mod permissions;
+mod settings;
+mod shell;
+mod sim;
+
+pub use crate::core::{
+    Bot, ChannelKind, ChannelView, MessageView, Request, Response, VoiceStateView,
+};
+pub use error::SimError;
+pub use faults::{Fault, RestFault, RestFaultKind, Scope, When};
+pub use ids::{ApplicationId, ChannelId, GuildId, MessageId, RoleId, UserId};
+pub use intents::Intents;
+pub use journal::{ClosedBy, Entry, EntryKind, Journal, RestRequest};
+pub use permissions::{Overwrite, OverwriteTarget, Permissions};
+pub use settings::{DeleteOrder, RateLimit, Settings};
+pub use shell::SimServer;
+pub use sim::{Sim, SimBuilder};

@@ -1,0 +1,522 @@
+//! REST v10: one request in, one answer out.
+
+mod channels;
+mod error;
+mod form;
+mod guilds;
+mod limits;
+mod me;
+mod members;
+mod messages;
+mod route;
+
+pub(super) use limits::Limits;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+use super::World;
+use super::audit::{AuditQuery, Record};
+use crate::clock::http_date;
+use crate::faults::{RestFault, RestFaultKind, Scope, When};
+use crate::ids::{GuildId, UserId};
+use crate::journal::{EntryKind, RestRequest};
+use crate::permissions::Permissions;
+use error::ApiError;
+use limits::{Checked, Limited};
+use route::{Endpoint, Matched};
+
+/// Bytes of a request body that are shown in the journal.
+const BODY_SHOWN: usize = 2048;
+
+/// An HTTP request, whole.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The method, in capitals.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// Header names in lower case, and values.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Request {
+    /// A request without headers and body.
+    #[must_use]
+    pub fn new(method: &str, path: &str) -> Self {
+        Self {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+        }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers
+            .push((name.to_ascii_lowercase(), value.to_owned()));
+        self
+    }
+
+    /// Adds `Authorization: Bot TOKEN`.
+    #[must_use]
+    pub fn bot(self, token: &str) -> Self {
+        self.header("authorization", &format!("Bot {token}"))
+    }
+
+    /// Sets a JSON body and its `Content-Type`.
+    #[must_use]
+    pub fn json(mut self, body: &Value) -> Self {
+        self.body = body.to_string().into();
+        self.header("content-type", "application/json")
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+/// An HTTP answer, whole.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Response {
+    /// The status.
+    pub status: u16,
+    /// Header names in lower case, and values.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+    /// How long to wait before sending it.
+    pub delay: Duration,
+    /// Close the connection instead of sending it.
+    pub hang_up: bool,
+}
+
+impl Response {
+    fn new(status: u16, body: &Value) -> Self {
+        let body = if status == 204 {
+            Bytes::new()
+        } else {
+            body.to_string().into()
+        };
+        Self {
+            status,
+            headers: Vec::new(),
+            body,
+            delay: Duration::ZERO,
+            hang_up: false,
+        }
+    }
+
+    fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// A header of the answer.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON; null where it is none.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+impl From<ApiError> for Response {
+    fn from(error: ApiError) -> Self {
+        Self::new(error.status, &error.body())
+    }
+}
+
+/// A request that passed authentication, as an endpoint sees it.
+struct Call<'a> {
+    bot: UserId,
+    query: &'a str,
+    body: &'a Bytes,
+    json_type: bool,
+    reason: Option<String>,
+}
+
+impl Call<'_> {
+    /// An audit entry of what this call does.
+    fn record(&self, action: u64, target: Option<u64>) -> Record {
+        Record::new(self.bot, self.reason.as_deref(), action, target)
+    }
+
+    /// A parameter of the query.
+    fn param(&self, name: &str) -> Option<&str> {
+        self.query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+    }
+}
+
+/// What an endpoint gives back: a status with a body, or an error.
+type Answer = Result<(u16, Value), ApiError>;
+
+impl World {
+    /// Answers a request. The shell waits for [`Response::delay`] and then sends it, or hangs up.
+    pub fn handle_rest(&mut self, now: Duration, request: &Request) -> Response {
+        self.advance(now);
+        let (path, query) = request
+            .path
+            .split_once('?')
+            .unwrap_or((request.path.as_str(), ""));
+        let bot = request
+            .value("authorization")
+            .and_then(|value| self.authenticate(value));
+        let plain = route::without_base(path);
+        let fault = self.take_rest_fault(&request.method, plain.as_deref().unwrap_or(path));
+        let skip = fault.as_ref().is_some_and(|fault| {
+            fault.when == When::Before && !matches!(fault.what, RestFaultKind::Delay(_))
+        });
+        let mut executed = false;
+        let mut response = if skip {
+            Response::new(500, &Value::Null)
+        } else {
+            self.answer(request, bot, plain.as_deref(), query, &mut executed)
+        };
+        response.delay = self.settings.rest_delay;
+        if let Some(fault) = &fault {
+            response = self.apply_fault(fault, response);
+        }
+        let genuine = !matches!(
+            fault,
+            Some(RestFault {
+                what: RestFaultKind::Body { .. },
+                ..
+            })
+        );
+        self.finish_headers(&mut response, genuine);
+        self.log_request(request, &response, bot, executed, fault);
+        response
+    }
+
+    fn authenticate(&self, value: &str) -> Option<UserId> {
+        let token = value.strip_prefix("Bot ")?;
+        self.tokens
+            .get(&super::model::Token(token.to_owned()))
+            .copied()
+    }
+
+    fn answer(
+        &mut self,
+        request: &Request,
+        bot: Option<UserId>,
+        plain: Option<&str>,
+        query: &str,
+        executed: &mut bool,
+    ) -> Response {
+        let Some(plain) = plain else {
+            return ApiError::new(400, 50041, "Invalid API version provided.").into();
+        };
+        if let Some(refused) = self.check_user_agent(request) {
+            return refused;
+        }
+        let matched = match route::find(&request.method, plain) {
+            Matched::Endpoint(endpoint) => endpoint,
+            Matched::OtherMethod => return ApiError::new(405, 0, "405: Method Not Allowed").into(),
+            Matched::Nothing => return ApiError::new(404, 0, "404: Not Found").into(),
+        };
+        if matched.endpoint == Endpoint::Gateway {
+            *executed = true;
+            return Response::new(200, &json!({"url": self.settings.gateway_url()}));
+        }
+        let Some(bot) = bot else {
+            self.complain(
+                "a REST client",
+                format!("{} {plain} without a valid token", request.method),
+            );
+            return ApiError::new(401, 0, "401: Unauthorized").into();
+        };
+        let checked = match self.check_limits(bot, &matched) {
+            Ok(checked) => checked,
+            Err(limited) => {
+                self.complain(
+                    format!("bot {bot}"),
+                    format!(
+                        "{} {plain} over the {} rate limit",
+                        request.method,
+                        limited.scope.name()
+                    ),
+                );
+                return too_many(&limited);
+            }
+        };
+        let reason = request.value("x-audit-log-reason").map(decoded_reason);
+        let call = Call {
+            bot,
+            query,
+            body: &request.body,
+            json_type: is_json(request.value("content-type")),
+            reason,
+        };
+        let mut response = match self
+            .check_reason(&call)
+            .and_then(|()| self.run(&matched, &call))
+        {
+            Ok((status, body)) => {
+                *executed = true;
+                Response::new(status, &body)
+            }
+            Err(ApiError {
+                limited: Some(limited),
+                ..
+            }) => too_many(&limited),
+            Err(error) => error.into(),
+        };
+        if let Some(checked) = checked {
+            self.limit_headers(&mut response, &checked);
+        }
+        response
+    }
+
+    fn run(&mut self, matched: &route::Found, call: &Call<'_>) -> Answer {
+        let ids = &matched.ids;
+        match matched.endpoint {
+            // Answered before authentication.
+            Endpoint::Gateway => Ok((200, Value::Null)),
+            Endpoint::GatewayBot => self.get_gateway_bot(call),
+            Endpoint::Me => self.get_me(call),
+            Endpoint::Application => self.get_application(call),
+            Endpoint::VoiceRegions => Ok(me::voice_regions()),
+            Endpoint::GetGuild => self.get_guild(call, ids.guild()),
+            Endpoint::GetRoles => self.get_roles(call, ids.guild()),
+            Endpoint::GetChannels => self.get_channels(call, ids.guild()),
+            Endpoint::CreateChannel => self.create_channel(call, ids.guild()),
+            Endpoint::GetChannel => self.get_channel(call, ids.channel()),
+            Endpoint::ModifyChannel => self.modify_channel(call, ids.channel()),
+            Endpoint::DeleteChannel => self.delete_channel_rest(call, ids.channel()),
+            Endpoint::CreateMessage => self.create_message(call, ids.channel()),
+            Endpoint::EditMessage => self.edit_message(call, ids.channel(), ids.message()),
+            Endpoint::AuditLog => self.get_audit_log(call, ids.guild()),
+            Endpoint::GetMember => self.get_member(call, ids.guild(), ids.user()),
+            Endpoint::ModifyMember => self.modify_member(call, ids.guild(), ids.user()),
+            Endpoint::VoiceState => self.get_voice_state(call, ids.guild(), ids.user_or(call.bot)),
+        }
+    }
+
+    /// `GET /guilds/{guild.id}/audit-logs`.
+    fn get_audit_log(&self, call: &Call<'_>, guild: GuildId) -> Answer {
+        let found = self.guild_for(call.bot, guild)?;
+        if !self
+            .guild_permissions(found, call.bot)
+            .contains(Permissions::VIEW_AUDIT_LOG)
+        {
+            return Err(error::MISSING_PERMISSIONS);
+        }
+        let number = |name: &str| call.param(name).and_then(|value| value.parse::<u64>().ok());
+        let limit = number("limit").unwrap_or(50);
+        if !(1..=100).contains(&limit) {
+            let message = "int value should be between 1 and 100.";
+            return Err(ApiError::form(vec![form::Leaf::new(
+                "limit",
+                "NUMBER_TYPE_MAX",
+                message,
+            )]));
+        }
+        let query = AuditQuery {
+            user: number("user_id"),
+            action: number("action_type"),
+            before: number("before"),
+            after: number("after"),
+            limit: usize::try_from(limit).unwrap_or(50),
+        };
+        Ok((200, self.audit_page(guild, &query)))
+    }
+
+    fn check_reason(&self, call: &Call<'_>) -> Result<(), ApiError> {
+        match &call.reason {
+            Some(reason) if reason.chars().count() > 512 => {
+                Err(ApiError::form(vec![form::Leaf::new(
+                    "reason",
+                    "BASE_TYPE_MAX_LENGTH",
+                    "Must be 512 or fewer in length.",
+                )]))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// See: Discord documentation, Reference, "User Agent".
+    fn check_user_agent(&mut self, request: &Request) -> Option<Response> {
+        let agent = request.value("user-agent").unwrap_or("");
+        let valid =
+            agent.starts_with("DiscordBot (") && agent.contains(", ") && agent.contains(')');
+        if valid {
+            return None;
+        }
+        self.complain(
+            "a REST client",
+            format!("User-Agent {agent:?} is not DiscordBot ($url, $version)"),
+        );
+        self.settings
+            .strict_user_agent
+            .then(|| ApiError::new(403, 40333, "internal network error").into())
+    }
+
+    fn take_rest_fault(&mut self, method: &str, path: &str) -> Option<RestFault> {
+        let index = self
+            .rest_faults
+            .iter()
+            .position(|fault| fault.strikes(method, path))?;
+        let fault = self.rest_faults.get_mut(index)?;
+        fault.times -= 1;
+        let struck = fault.clone();
+        if struck.times == 0 {
+            self.rest_faults.remove(index);
+        }
+        Some(struck)
+    }
+
+    fn apply_fault(&self, fault: &RestFault, real: Response) -> Response {
+        let delay = real.delay;
+        let mut response = match &fault.what {
+            RestFaultKind::Status(status) => Response::new(
+                *status,
+                &json!({"message": format!("{status}: Simulated"), "code": 0}),
+            ),
+            RestFaultKind::HangUp => Response {
+                hang_up: true,
+                ..real
+            },
+            RestFaultKind::Hang(time) => {
+                return Response {
+                    hang_up: true,
+                    delay: delay.saturating_add(*time),
+                    ..real
+                };
+            }
+            RestFaultKind::TooManyRequests { retry_after, scope } => too_many(&Limited {
+                wait: *retry_after,
+                scope: *scope,
+                headers: None,
+            }),
+            RestFaultKind::Body {
+                status,
+                content_type,
+                body,
+            } => {
+                let mut response =
+                    Response::new(*status, &Value::Null).with("content-type", content_type.clone());
+                response.body = body.clone().into();
+                response
+            }
+            RestFaultKind::Delay(time) => {
+                return Response {
+                    delay: delay.saturating_add(*time),
+                    ..real
+                };
+            }
+        };
+        response.delay = delay;
+        response
+    }
+
+    fn finish_headers(&self, response: &mut Response, genuine: bool) {
+        let mut add = |name: &str, value: String| response.headers.push((name.to_owned(), value));
+        add("date", http_date(self.unix_ms()));
+        if !genuine {
+            return;
+        }
+        // One client takes an answer without Via for Cloudflare's.
+        add("via", "1.1 google".to_owned());
+        if response.status != 204 {
+            response
+                .headers
+                .push(("content-type".to_owned(), "application/json".to_owned()));
+        }
+    }
+
+    fn log_request(
+        &mut self,
+        request: &Request,
+        response: &Response,
+        bot: Option<UserId>,
+        executed: bool,
+        fault: Option<RestFault>,
+    ) {
+        let shown = request.body.get(..BODY_SHOWN).unwrap_or(&request.body);
+        let code = if response.status >= 400 {
+            response.json()["code"].as_u64()
+        } else {
+            None
+        };
+        self.log(EntryKind::RestRequest(RestRequest {
+            method: request.method.clone(),
+            path: request.path.clone(),
+            status: if response.hang_up { 0 } else { response.status },
+            code,
+            bot,
+            reason: request.value("x-audit-log-reason").map(decoded_reason),
+            user_agent: request.value("user-agent").map(str::to_owned),
+            body: String::from_utf8_lossy(shown).into_owned(),
+            executed,
+            fault: fault.map(|fault| format!("{:?} {:?}", fault.what, fault.when)),
+        }));
+    }
+}
+
+fn decoded_reason(raw: &str) -> String {
+    percent_decode_str(raw).decode_utf8_lossy().into_owned()
+}
+
+fn is_json(content_type: Option<&str>) -> bool {
+    content_type
+        .map(|value| value.split(';').next().unwrap_or("").trim())
+        .is_some_and(|value| value.eq_ignore_ascii_case("application/json"))
+}
+
+/// A 429 as Discord sends it.
+fn too_many(limited: &Limited) -> Response {
+    let seconds = limited.wait.as_secs_f64();
+    let message = match limited.scope {
+        Scope::Shared => "The resource is being rate limited.",
+        Scope::User | Scope::Global => "You are being rate limited.",
+    };
+    let global = limited.scope == Scope::Global;
+    // Milliseconds, rounded up so that waiting as told is enough.
+    let retry_after = (seconds * 1000.0).ceil() / 1000.0;
+    let body = json!({"message": message, "retry_after": retry_after, "global": global});
+    let whole = limited.wait.as_secs() + u64::from(limited.wait.subsec_nanos() > 0);
+    let mut response = Response::new(429, &body)
+        .with("retry-after", whole.to_string())
+        .with("x-ratelimit-scope", limited.scope.name());
+    if global {
+        response = response.with("x-ratelimit-global", "true");
+    }
+    if let Some(headers) = &limited.headers {
+        headers.write(&mut response);
+    }
+    response
+}
+
+impl World {
+    fn limit_headers(&self, response: &mut Response, checked: &Checked) {
+        if response.header("x-ratelimit-limit").is_none() {
+            checked.write(response);
+        }
+        if self.settings.scope_on_all && response.header("x-ratelimit-scope").is_none() {
+            response
+                .headers
+                .push(("x-ratelimit-scope".to_owned(), "user".to_owned()));
+        }
+    }
+}

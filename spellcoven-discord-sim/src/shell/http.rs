@@ -1,0 +1,150 @@
+//! One TCP connection: REST with keep-alive, or a Gateway upgrade.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::websocket;
+use crate::core::Request;
+use crate::sim::Sim;
+
+/// Discord's bound for a request: 25 MiB.
+const BODY_LIMIT: usize = 25 * 1024 * 1024;
+
+type HttpRequest = hyper::Request<Incoming>;
+type HttpResponse = hyper::Response<Full<Bytes>>;
+
+/// The connection is closed without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the simulator hangs up")]
+struct HangUp;
+
+/// A WebSocket that begins when the 101 is out: the query it asked with, and the connection to come.
+type Upgrading = Arc<Mutex<Option<(String, OnUpgrade)>>>;
+
+impl Sim {
+    /// Serves one connection until either side ends it: REST under `/api/v10` (also `/api/v9`, `/api`, `/v10`), the
+    /// Gateway on an upgrade of the path `/`.
+    ///
+    /// Whatever the client does ends at most this connection. Works on anything that reads and writes, such as one
+    /// half of a `tokio::io::duplex`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the connection, which is what a broken network looks like: a session on it stays
+    /// resumable.
+    pub async fn serve_connection<T>(&self, io: T)
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let upgrading = Upgrading::default();
+        let service = hyper::service::service_fn(|request: HttpRequest| {
+            let sim = self.clone();
+            let upgrading = Arc::clone(&upgrading);
+            async move { answer(&sim, request, &upgrading).await }
+        });
+        let served = hyper::server::conn::http1::Builder::new()
+            .auto_date_header(false)
+            .serve_connection(TokioIo::new(io), service)
+            .with_upgrades()
+            .await;
+        if let Err(error) = served {
+            tracing::debug!(%error, "connection ended");
+        }
+        let taken = upgrading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some((query, upgraded)) = taken {
+            match upgraded.await {
+                Ok(io) => websocket::run(self, TokioIo::new(io), &query).await,
+                Err(error) => tracing::debug!(%error, "upgrade failed"),
+            }
+        }
+    }
+}
+
+async fn answer(
+    sim: &Sim,
+    mut request: HttpRequest,
+    upgrading: &Upgrading,
+) -> Result<HttpResponse, HangUp> {
+    if let Some(accept) = wants_gateway(&request) {
+        let query = request.uri().query().unwrap_or("").to_owned();
+        let upgraded = hyper::upgrade::on(&mut request);
+        *upgrading.lock().unwrap_or_else(PoisonError::into_inner) = Some((query, upgraded));
+        return Ok(switching(&accept));
+    }
+    let (parts, body) = request.into_parts();
+    let body = match Limited::new(body, BODY_LIMIT).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(_) => return Ok(too_large()),
+    };
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let whole = Request {
+        method: parts.method.to_string(),
+        path: parts
+            .uri
+            .path_and_query()
+            .map_or("/", |path| path.as_str())
+            .to_owned(),
+        headers: parts
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), text(value)))
+            .collect(),
+        body,
+    };
+    let made = sim.rest(&whole);
+    if !made.delay.is_zero() {
+        tokio::time::sleep(made.delay).await;
+    }
+    if made.hang_up {
+        return Err(HangUp);
+    }
+    let mut response = hyper::Response::new(Full::new(made.body));
+    *response.status_mut() = hyper::StatusCode::from_u16(made.status)
+        .unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in made.headers {
+        let name = hyper::header::HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&value)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    Ok(response)
+}
+
+/// The `Sec-WebSocket-Accept` for an upgrade of the path `/` (also empty, or with doubled slashes).
+fn wants_gateway(request: &HttpRequest) -> Option<String> {
+    let upgrade = request.headers().get(UPGRADE)?.to_str().ok()?;
+    let root = request.uri().path().bytes().all(|byte| byte == b'/');
+    if !upgrade.eq_ignore_ascii_case("websocket") || !root {
+        return None;
+    }
+    let key = request.headers().get(SEC_WEBSOCKET_KEY)?;
+    Some(async_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes()))
+}
+
+fn switching(accept: &str) -> HttpResponse {
+    let mut response = hyper::Response::new(Full::default());
+    *response.status_mut() = hyper::StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::from_str(accept) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
+}
+
+fn too_large() -> HttpResponse {
+    let body = r#"{"message": "Request entity too large", "code": 40005}"#;
+    let mut response = hyper::Response::new(Full::from(Bytes::from_static(body.as_bytes())));
+    *response.status_mut() = hyper::StatusCode::PAYLOAD_TOO_LARGE;
+    response
+}

@@ -1,0 +1,7 @@
+//! The thin part: HTTP/1.1 and WebSocket around the world.
+
+mod http;
+mod server;
+mod websocket;
+
+pub use server::SimServer;

@@ -1,0 +1,130 @@
+//! One Gateway connection: frames in, frames out, a timer.
+
+use std::time::Duration;
+
+use async_tungstenite::WebSocketStream;
+use async_tungstenite::tungstenite::Message;
+use async_tungstenite::tungstenite::protocol::frame::CloseFrame;
+use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::compat::TokioAsyncReadCompatExt as _;
+
+use crate::core::{ConnectionId, Output};
+use crate::sim::{Door, Sim};
+
+/// Frames taken from the world at once; they go out in one flush.
+const BATCH: usize = 64;
+/// How long a client may take to answer a close frame.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+/// What a client's message may have before the connection is broken off; the world judges what is below.
+const MESSAGE_LIMIT: usize = 1024 * 1024;
+
+/// How the sending side ended.
+enum Sent {
+    /// A close frame is out; the client's answer is awaited.
+    Closing,
+    /// The connection is to be dropped.
+    Dropped,
+}
+
+pub(super) async fn run<T>(sim: &Sim, io: T, query: &str)
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MESSAGE_LIMIT))
+        .max_frame_size(Some(MESSAGE_LIMIT));
+    let socket = WebSocketStream::from_raw_socket(io.compat(), Role::Server, Some(config)).await;
+    let (mut sink, mut stream) = socket.split();
+    let (id, door) = sim.open(query);
+    // If this future is dropped, the network broke.
+    let guard = Leaving { sim, id };
+
+    let send = send(sim, id, &door, &mut sink);
+    let receive = async {
+        while let Some(Ok(message)) = stream.next().await {
+            match message {
+                Message::Text(text) => sim.received(id, text.as_bytes()),
+                Message::Binary(bytes) => sim.received(id, &bytes),
+                // Reading on sends the answer, and ends the stream.
+                Message::Close(frame) => {
+                    let code = frame.map_or(1005, |frame| u16::from(frame.code));
+                    sim.closed(id, Some(code));
+                }
+                _ => {}
+            }
+        }
+    };
+    let sent = tokio::select! {
+        biased;
+        () = door.cut.notified() => Sent::Dropped,
+        sent = send => sent,
+        () = receive => Sent::Dropped,
+    };
+    if matches!(sent, Sent::Closing) {
+        let drain = async { while let Some(Ok(_)) = stream.next().await {} };
+        // A client that does not answer is dropped all the same.
+        let _ = tokio::time::timeout(CLOSE_WAIT, drain).await;
+    }
+    drop(guard);
+}
+
+struct Leaving<'a> {
+    sim: &'a Sim,
+    id: ConnectionId,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.sim.closed(self.id, None);
+    }
+}
+
+async fn send<S>(sim: &Sim, id: ConnectionId, door: &Door, sink: &mut S) -> Sent
+where
+    S: futures_util::Sink<Message> + Unpin,
+{
+    loop {
+        let (outputs, timeout) = sim.outputs(id, BATCH);
+        if outputs.is_empty() {
+            let wake = async {
+                match timeout {
+                    Some(at) => tokio::time::sleep_until(sim.instant(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = door.wake.notified() => {}
+                () = wake => {}
+            }
+            continue;
+        }
+        for output in outputs {
+            let message = match output {
+                Output::Text(text) => Message::text(text),
+                Output::Close { code, reason } => {
+                    let frame = CloseFrame {
+                        code: CloseCode::from(code),
+                        reason: (&*reason).into(),
+                    };
+                    let sent = sink.send(Message::Close(Some(frame))).await;
+                    return if sent.is_ok() {
+                        Sent::Closing
+                    } else {
+                        Sent::Dropped
+                    };
+                }
+                Output::Drop => return Sent::Dropped,
+            };
+            if sink.feed(message).await.is_err() {
+                return Sent::Dropped;
+            }
+        }
+        if sink.flush().await.is_err() {
+            return Sent::Dropped;
+        }
+    }
+}
