@@ -14,7 +14,7 @@ use crate::{
     endpoint::{Endpoint, RetryClass, Route},
     error::{ErrorAnswer, RestError, RestErrorKind},
     error_body,
-    limit::{Ask, Kind, Observed, Ticket},
+    limit::{Ask, EDGE_BLOCK, Kind, Observed, Ticket},
     reason,
     retry::{self, Decision, Failure},
     transport::TransportErrorKind,
@@ -53,6 +53,8 @@ pub(crate) struct Call {
     /// Some attempt's outcome is unknown.
     ambiguous: bool,
     first_sent: Option<Duration>,
+    /// What the last failed attempt was answered, for the error.
+    last_answer: Option<ErrorAnswer>,
 }
 
 /// How one attempt ended when it did not end well.
@@ -92,6 +94,7 @@ impl Call {
             wait_left,
             ambiguous: false,
             first_sent: None,
+            last_answer: None,
         })
     }
 
@@ -192,9 +195,12 @@ impl Call {
                 self.client.backoff(self.retries)
             };
             ticket = failed.ticket;
+            self.last_answer = failed.answer;
             self.retries += 1;
             self.log_retry(&failed.kind, delay);
-            tokio::time::sleep(delay).await;
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
         }
     }
 
@@ -227,7 +233,8 @@ impl Call {
         let client = self.client.clone();
         let ask = Ask::new(&request.route, request.kind.clone());
         let waited = client.gate.acquire(ask, ticket, &mut self.wait_left).await;
-        let permit = waited.map_err(|kind| Attempted::Refused(self.error(kind, None, None)))?;
+        let permit = waited
+            .map_err(|kind| Attempted::Refused(self.error(kind, self.last_answer.clone(), None)))?;
         self.check_token()?;
         let http = self.http_request(request).map_err(Attempted::Refused)?;
         self.attempts += 1;
@@ -295,7 +302,7 @@ impl Call {
         }
         let read = error_body::read(&answer);
         let (failure, kind) = if let Some(too_many) = observed.too_many {
-            let retry_after = too_many.retry_after.unwrap_or_default() + extra;
+            let retry_after = too_many.retry_after.unwrap_or(EDGE_BLOCK) + extra;
             (
                 Failure::RateLimited,
                 RestErrorKind::RateLimited {
@@ -440,6 +447,7 @@ impl Call {
             wait_left: self.wait_left,
             ambiguous: false,
             first_sent: None,
+            last_answer: None,
         };
         let answer = side.send(&request).await;
         self.wait_left = side.wait_left;

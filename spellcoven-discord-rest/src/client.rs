@@ -97,7 +97,6 @@ pub struct RestStats {
 
 impl DiscordRestClient {
     /// Begins to configure a client.
-    #[must_use]
     pub fn builder(token: BotToken) -> DiscordRestClientBuilder {
         DiscordRestClientBuilder::new(token)
     }
@@ -112,7 +111,6 @@ impl DiscordRestClient {
     ///
     /// `name`: 1 to 100 characters. Needs MANAGE_CHANNELS; the bot should have
     /// VIEW_AUDIT_LOG too, for the look-up described at [`CreateVoiceChannel`].
-    #[must_use]
     pub fn create_voice_channel(
         &self,
         guild_id: Id<GuildMarker>,
@@ -122,7 +120,6 @@ impl DiscordRestClient {
     }
 
     /// `deleteChannel`: deletes a channel. Needs MANAGE_CHANNELS.
-    #[must_use]
     pub fn delete_channel(&self, channel_id: Id<ChannelMarker>) -> DeleteChannel {
         DeleteChannel::new(self.inner.clone(), channel_id)
     }
@@ -131,7 +128,6 @@ impl DiscordRestClient {
     ///
     /// Needs VIEW_CHANNEL and SEND_MESSAGES. Nobody is mentioned unless
     /// [`SendMessage::allowed_mentions`] says so.
-    #[must_use]
     pub fn send_message(
         &self,
         channel_id: Id<ChannelMarker>,
@@ -141,25 +137,21 @@ impl DiscordRestClient {
     }
 
     /// `getChannels`: a guild's channels that the bot can view, without threads.
-    #[must_use]
     pub fn get_channels(&self, guild_id: Id<GuildMarker>) -> Execute<GetChannels> {
         self.execute(GetChannels::new(guild_id))
     }
 
     /// `getChannel`: one channel.
-    #[must_use]
     pub fn get_channel(&self, channel_id: Id<ChannelMarker>) -> Execute<GetChannel> {
         self.execute(GetChannel::new(channel_id))
     }
 
     /// `getGatewayBot`: the Gateway's URL and the session start limit.
-    #[must_use]
     pub fn get_gateway_bot(&self) -> Execute<GetGatewayBot> {
         self.execute(GetGatewayBot)
     }
 
     /// Any other endpoint, in its typed form.
-    #[must_use]
     pub fn execute<E: Endpoint>(&self, endpoint: E) -> Execute<E> {
         Execute::new(self.inner.clone(), endpoint)
     }

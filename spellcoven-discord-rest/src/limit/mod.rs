@@ -16,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use self::headers::{Observed, TooMany};
+pub(crate) use self::{
+    headers::{Observed, TooMany},
+    pacer::EDGE_BLOCK,
+};
 use self::{
     invalid::InvalidCounter,
     lane::{Lane, Readiness},

@@ -20,7 +20,7 @@ pub(crate) struct Pacer {
 }
 
 /// First block when the edge answers 429 without saying for how long.
-const EDGE_BLOCK: Duration = Duration::from_secs(60);
+pub(crate) const EDGE_BLOCK: Duration = Duration::from_secs(60);
 const MAX_EDGE_BLOCK: Duration = Duration::from_secs(60 * 60);
 
 impl Pacer {
