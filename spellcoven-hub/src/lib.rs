@@ -10,10 +10,14 @@ pub mod forward;
 mod future;
 #[cfg(any(feature = "client", feature = "forward"))]
 mod model;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod wire;
 
 #[cfg(any(feature = "server", feature = "forward"))]
 pub use clock::{Clock, SystemClock};
 #[cfg(any(feature = "server", feature = "client", feature = "forward"))]
 pub use future::BoxFuture;
+#[cfg(feature = "server")]
+pub use server::Hub;
 pub use wire::{GuildSnapshot, HubEvent, HubSecret, Snowflake};
