@@ -82,6 +82,18 @@ pub enum EntryKind {
         /// Whether it was answered.
         acked: bool,
     },
+    /// A client sent a command (ops 3, 4, 8, 31, 43 and unknown ones).
+    Commanded {
+        /// The connection.
+        connection: u64,
+        /// The bot.
+        bot: Option<UserId>,
+        /// The opcode.
+        op: u64,
+        /// The data as JSON text; in the journal's JSON, as a value.
+        #[serde(serialize_with = "as_value")]
+        d: Arc<str>,
+    },
     /// An event entered a session: from here on it is in the replay ring, and sent if a client is connected.
     Dispatched {
         /// The bot.
@@ -276,6 +288,9 @@ impl fmt::Display for EntryKind {
                     if *acked { "" } else { ", not acked" }
                 )
             }
+            Self::Commanded {
+                connection, op, d, ..
+            } => write!(f, "#{connection} -> op {op} {}", shorten(d)),
             Self::Dispatched {
                 session, seq, t, d, ..
             } => write!(f, "{session} <- {seq} {t} {}", shorten(d)),

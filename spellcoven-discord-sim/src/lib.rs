@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod clock;
+mod control;
 pub mod core;
 mod error;
 mod faults;
@@ -15,6 +16,7 @@ mod sim;
 pub use crate::core::{
     Bot, ChannelKind, ChannelView, MessageView, Request, Response, VoiceStateView,
 };
+pub use control::{BotDescription, ControlServer, Description, PersonDescription};
 pub use error::SimError;
 pub use faults::{Fault, RestFault, RestFaultKind, Scope, When};
 pub use ids::{ApplicationId, ChannelId, GuildId, MessageId, RoleId, UserId};

@@ -114,11 +114,7 @@ impl World {
             .and_then(|bot| self.bots.get(&bot))
             .is_some_and(|bot| bot.hold);
         if connection.waiting() >= bound {
-            self.complain(
-                format!("#{id}"),
-                format!("reads too slowly: {bound} frames wait; cut"),
-            );
-            self.cut_connection(id, "slow client");
+            self.cut_slow(id, bound);
             return;
         }
         if held || !delay.is_zero() || !connection.pending.is_empty() {

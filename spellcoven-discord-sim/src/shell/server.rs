@@ -9,6 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::sim::Sim;
 
+/// Connections at one time.
+const CONNECTIONS: usize = 10_000;
+
 /// A simulator that listens. Dropped, it stops listening and drops all its connections.
 #[derive(Debug)]
 pub struct SimServer {
@@ -43,6 +46,8 @@ async fn accept(sim: Sim, listener: TcpListener, stop: CancellationToken) {
             () = stop.cancelled() => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
+                // Over the bound a connection is dropped unanswered.
+                Ok(_) if connections.len() >= CONNECTIONS => {}
                 Ok((io, _)) => {
                     // Without it small frames wait for acknowledgements; failing to set it only costs time.
                     let _ = io.set_nodelay(true);

@@ -14,6 +14,7 @@ use super::connection::ConnectionId;
 use super::session::SessionKey;
 use crate::ids::{ChannelId, GuildId, UserId};
 use crate::intents::Intents;
+use crate::journal::EntryKind;
 
 /// Members in one GUILD_MEMBERS_CHUNK.
 const CHUNK: usize = 1000;
@@ -42,6 +43,12 @@ impl World {
             self.close_connection(id, 4003, "Not authenticated.");
             return;
         };
+        self.log(EntryKind::Commanded {
+            connection: id.0,
+            bot: self.sessions.get(&key).map(|session| session.bot),
+            op,
+            d: data.to_string().into(),
+        });
         let empty = Map::new();
         let fields = data.as_object().unwrap_or(&empty);
         let done = match op {

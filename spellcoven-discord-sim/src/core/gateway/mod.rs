@@ -262,13 +262,30 @@ impl World {
 
     /// Sends a payload that is no dispatch. The key order is the one seen in production.
     pub(super) fn send_op(&mut self, id: ConnectionId, op: u64, d: &Value) {
-        let Some(connection) = self.connections.get_mut(&id) else {
+        let bound = self.settings.outgoing_bound();
+        let Some(connection) = self
+            .connections
+            .get_mut(&id)
+            .filter(|connection| !connection.closing)
+        else {
             return;
         };
-        connection.out.push_back(Item::Text(format!(
-            r#"{{"t":null,"s":null,"op":{op},"d":{d}}}"#
-        )));
+        if connection.waiting() >= bound {
+            self.cut_slow(id, bound);
+            return;
+        }
+        let text = format!(r#"{{"t":null,"s":null,"op":{op},"d":{d}}}"#);
+        connection.out.push_back(Item::Text(text));
         self.ready.insert(id);
+    }
+
+    /// Cuts a client that does not read. Its session stays resumable.
+    pub(super) fn cut_slow(&mut self, id: ConnectionId, bound: usize) {
+        self.complain(
+            format!("#{id}"),
+            format!("reads too slowly: {bound} frames wait; cut"),
+        );
+        self.cut_connection(id, "slow client");
     }
 
     /// Ends a connection with a close frame.

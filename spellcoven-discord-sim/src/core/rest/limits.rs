@@ -194,6 +194,24 @@ impl World {
         }
     }
 
+    /// What the headers tell of a bucket that a fault declares spent.
+    pub(super) fn spent(&self, found: &Found, wait: Duration) -> Checked {
+        let name = format!("{} {}", found.method, found.template);
+        let limit = self
+            .settings
+            .route_limits
+            .get(&name)
+            .unwrap_or(&self.settings.default_limit);
+        let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        Checked {
+            limit: limit.limit,
+            remaining: 0,
+            reset_after: wait,
+            reset_unix_ms: self.unix_ms().saturating_add(ms),
+            hash: bucket_hash(found),
+        }
+    }
+
     /// Counts a change of a channel's name or topic in the hidden limit that the headers do not show.
     pub(super) fn check_rename(
         &mut self,

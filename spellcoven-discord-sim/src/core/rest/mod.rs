@@ -195,7 +195,10 @@ impl World {
         };
         response.delay = self.settings.rest_delay;
         if let Some(fault) = &fault {
-            response = self.apply_fault(fault, response);
+            let found = plain
+                .as_deref()
+                .map(|plain| route::find(&request.method, plain));
+            response = self.apply_fault(fault, response, found.as_ref());
         }
         let genuine = !matches!(
             fault,
@@ -386,7 +389,7 @@ impl World {
         Some(struck)
     }
 
-    fn apply_fault(&self, fault: &RestFault, real: Response) -> Response {
+    fn apply_fault(&self, fault: &RestFault, real: Response, found: Option<&Matched>) -> Response {
         let delay = real.delay;
         let mut response = match &fault.what {
             RestFaultKind::Status(status) => Response::new(
@@ -404,11 +407,19 @@ impl World {
                     ..real
                 };
             }
-            RestFaultKind::TooManyRequests { retry_after, scope } => too_many(&Limited {
-                wait: *retry_after,
-                scope: *scope,
-                headers: None,
-            }),
+            RestFaultKind::TooManyRequests { retry_after, scope } => {
+                let headers = match found {
+                    Some(Matched::Endpoint(found)) if *scope == Scope::User => {
+                        Some(self.spent(found, *retry_after))
+                    }
+                    _ => None,
+                };
+                too_many(&Limited {
+                    wait: *retry_after,
+                    scope: *scope,
+                    headers,
+                })
+            }
             RestFaultKind::Body {
                 status,
                 content_type,
