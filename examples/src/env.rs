@@ -40,7 +40,10 @@ impl<'a> Environment<'a> {
 
     /// Variables from anywhere else: a file, a test.
     pub fn from_fn(look_up: impl Fn(&str) -> Option<String> + 'a) -> Self {
-        Self { look_up: Box::new(look_up), faults: Vec::new() }
+        Self {
+            look_up: Box::new(look_up),
+            faults: Vec::new(),
+        }
     }
 
     /// A secret that must be there.
@@ -88,7 +91,9 @@ impl<'a> Environment<'a> {
 
     /// An empty value counts as absent: that is what `NAME=` in an env file means.
     fn present(&self, name: &str) -> Option<String> {
-        (self.look_up)(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+        (self.look_up)(name)
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty())
     }
 
     fn parse<T: FromStr>(&mut self, name: &str, what: &str, text: &str) -> Option<T> {
@@ -142,16 +147,44 @@ impl WorkerEnvironment {
     /// [`EnvironmentError`] names every variable that is missing or wrong.
     pub fn read(mut env: Environment<'_>) -> Result<Self, EnvironmentError> {
         let bot_token = env.secret("DISCORD_BOT_TOKEN");
-        let guild_id = env.required("PRIMARY_GUILD_ID", "a guild id").filter(|id| *id != 0);
+        let guild_id = env
+            .required("PRIMARY_GUILD_ID", "a guild id")
+            .filter(|id| *id != 0);
         let hub_endpoint = env.required("HUB_ENDPOINT", "an http(s) URL");
         let hub_secret = env.secret("HUB_SECRET");
-        let bind_address = env.or("BIND_ADDRESS", "an IP address", std::net::Ipv4Addr::UNSPECIFIED.into());
+        let bind_address = env.or(
+            "BIND_ADDRESS",
+            "an IP address",
+            std::net::Ipv4Addr::UNSPECIFIED.into(),
+        );
         let health_port = env.or("HEALTH_CHECK_PORT", "a port number", 8080);
         let api_base = env.optional("DISCORD_API_BASE_URL", "an http(s) URL");
-        match (bot_token, guild_id, hub_endpoint, hub_secret, bind_address, health_port, api_base) {
-            (Some(bot_token), Some(guild_id), Some(hub_endpoint), Some(hub_secret), Some(bind_address), Some(health_port), Some(api_base)) => {
-                Ok(Self { bot_token, guild_id, hub_endpoint, hub_secret, bind_address, health_port, api_base })
-            }
+        match (
+            bot_token,
+            guild_id,
+            hub_endpoint,
+            hub_secret,
+            bind_address,
+            health_port,
+            api_base,
+        ) {
+            (
+                Some(bot_token),
+                Some(guild_id),
+                Some(hub_endpoint),
+                Some(hub_secret),
+                Some(bind_address),
+                Some(health_port),
+                Some(api_base),
+            ) => Ok(Self {
+                bot_token,
+                guild_id,
+                hub_endpoint,
+                hub_secret,
+                bind_address,
+                health_port,
+                api_base,
+            }),
             _ => Err(env.into_error()),
         }
     }
@@ -197,14 +230,21 @@ impl BackendEnvironment {
         let bot_token = env.secret("DISCORD_BOT_TOKEN");
         let guild_id = env.required("PRIMARY_GUILD_ID", "a guild id");
         let hub_secret = env.secret("HUB_SECRET");
-        let previous_hub_secret = env.optional::<String>("HUB_SECRET_PREVIOUS", "a value").flatten().map(Secret);
+        let previous_hub_secret = env
+            .optional::<String>("HUB_SECRET_PREVIOUS", "a value")
+            .flatten()
+            .map(Secret);
         let jwt_issuer = env.required("JWT_ISSUER", "the issuer's URL");
         let jwt_audience = env.required("JWT_AUDIENCE", "an audience");
         let jwks_url = env.required("JWT_PUBLIC_JWK_URL", "an http(s) URL");
         let allowed_origin = env.required("VITE_BASE_URL", "an http(s) URL");
         let retries = env.or("MAX_API_RETRIES", "a whole number", 3);
         let attempts = env.or("MAX_WS_RECONNECT_ATTEMPTS", "a whole number", 5);
-        let bind_address = env.or("BIND_ADDRESS", "an IP address", std::net::Ipv4Addr::UNSPECIFIED.into());
+        let bind_address = env.or(
+            "BIND_ADDRESS",
+            "an IP address",
+            std::net::Ipv4Addr::UNSPECIFIED.into(),
+        );
         let port = env.or("PORT", "a port number", 3000);
         let api_base = env.optional("DISCORD_API_BASE_URL", "an http(s) URL");
         let secrets = (bot_token, hub_secret);
@@ -213,7 +253,14 @@ impl BackendEnvironment {
         let (
             (Some(bot_token), Some(hub_secret)),
             (Some(jwt_issuer), Some(jwt_audience), Some(jwks_url), Some(allowed_origin)),
-            (Some(guild_id), Some(max_api_retries), Some(max_ws_reconnect_attempts), Some(bind_address), Some(port), Some(api_base)),
+            (
+                Some(guild_id),
+                Some(max_api_retries),
+                Some(max_ws_reconnect_attempts),
+                Some(bind_address),
+                Some(port),
+                Some(api_base),
+            ),
         ) = (secrets, jwt, rest)
         else {
             return Err(env.into_error());

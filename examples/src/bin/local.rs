@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use spellcoven_devkit::{
-    scenario, signals,
+    scenario,
     sign_in::sign_in,
+    signals,
     stack::{Discord, ORIGIN, Stack, programs},
     watch,
     web::WebClient,
@@ -50,12 +51,15 @@ async fn main() -> ExitCode {
 async fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
     let discord = discord();
     match discord {
-        Discord::Simulated => println!("Using the simulated Discord (DISCORD_BOT_TOKEN and PRIMARY_GUILD_ID are not both set)."),
+        Discord::Simulated => println!(
+            "Using the simulated Discord (DISCORD_BOT_TOKEN and PRIMARY_GUILD_ID are not both set)."
+        ),
         Discord::Real { .. } => println!("Using the real Discord."),
     }
     let default = if arguments.scenario { "WARN" } else { "INFO" };
     let log_level = arguments.log_level.as_deref().unwrap_or(default);
-    let starting = Stack::start(&programs()?, discord, log_level);
+    let programs = programs()?;
+    let starting = Stack::start(&programs, discord, log_level);
     let stack = tokio::select! {
         biased;
         stopped = signals::stopped() => return stopped.map(|()| true).map_err(Into::into),
@@ -73,10 +77,19 @@ async fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> 
 async fn act(stack: &Stack, arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
     if arguments.scenario {
         let report = scenario::run(stack, arguments.churn).await?;
-        println!("{}", if report.holds() { "All ten steps hold." } else { "Not all ten steps hold." });
+        println!(
+            "{}",
+            if report.holds() {
+                "All ten steps hold."
+            } else {
+                "Not all ten steps hold."
+            }
+        );
         return Ok(report.holds());
     }
-    stack.ready("the backend", &format!("{}/ready", stack.backend)).await?;
+    stack
+        .ready("the backend", &format!("{}/ready", stack.backend))
+        .await?;
     let token = sign_in(&WebClient::new(), &stack.identity, "alice").await?;
     print_guide(stack, &token);
     // Until Ctrl-C.
@@ -84,15 +97,28 @@ async fn act(stack: &Stack, arguments: &Arguments) -> Result<bool, Box<dyn std::
 }
 
 fn discord() -> Discord {
-    let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+    let variable = |name| {
+        std::env::var(name)
+            .ok()
+            .filter(|value: &String| !value.is_empty())
+    };
     match (variable("DISCORD_BOT_TOKEN"), variable("PRIMARY_GUILD_ID")) {
-        (Some(bot_token), Some(guild_id)) => Discord::Real { bot_token, guild_id },
+        (Some(bot_token), Some(guild_id)) => Discord::Real {
+            bot_token,
+            guild_id,
+        },
         _ => Discord::Simulated,
     }
 }
 
 fn print_guide(stack: &Stack, token: &str) {
-    let Stack { backend, worker, identity, guild_id, .. } = stack;
+    let Stack {
+        backend,
+        worker,
+        identity,
+        guild_id,
+        ..
+    } = stack;
     let ws = backend.replacen("http", "ws", 1);
     println!(
         "
