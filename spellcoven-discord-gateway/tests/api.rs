@@ -1,1 +1,31 @@
-//! Integration tests.
+//! The crate's tests, one module for each subject.
+
+#[path = "api/support.rs"]
+mod support;
+
+#[path = "api/close_codes.rs"]
+mod close_codes;
+#[path = "api/commands.rs"]
+mod commands;
+#[path = "api/day.rs"]
+mod day;
+#[path = "api/events.rs"]
+mod events;
+#[path = "api/heartbeat.rs"]
+mod heartbeat;
+#[path = "api/lifecycle.rs"]
+mod lifecycle;
+#[path = "api/promises.rs"]
+mod promises;
+#[path = "api/queue.rs"]
+mod queue;
+#[path = "api/resume.rs"]
+mod resume;
+#[path = "api/shell.rs"]
+mod shell;
+#[cfg(any())] #[path = "api/simulator.rs"]
+mod simulator;
+#[path = "api/tracker.rs"]
+mod tracker;
+#[path = "api/tracker_model.rs"]
+mod tracker_model;

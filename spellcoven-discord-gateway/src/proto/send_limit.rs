@@ -65,6 +65,9 @@ impl SendLimit {
     }
 }
 
+/// Room for twice the beats of a window and two more, but commands keep 110: an
+/// interval so short that its beats need more (under 7 s) exists in tests only,
+/// and beats alone would break the limit under 0.6 s.
 fn capacity(heartbeat_interval: Duration) -> usize {
     let beats = (WINDOW.as_secs_f64() / heartbeat_interval.as_secs_f64().max(0.001)).ceil();
     // A float over the range saturates in this cast.
