@@ -1,1 +1,26 @@
-//! tests
+//! Tests of the simulator through its public API, with raw clients that share no code with it.
+
+mod api {
+    pub(crate) mod support;
+
+    mod commands;
+    mod core_day;
+    mod determinism;
+    mod faults;
+    mod http;
+    mod identify;
+    mod journal;
+    mod keys;
+    mod limits;
+    mod malformed;
+    mod obfuscation;
+    mod people;
+    mod permissions;
+    mod rest_channels;
+    mod rest_errors;
+    mod rest_guilds;
+    mod rest_members;
+    mod rest_messages;
+    mod resume;
+    mod slow_client;
+}
