@@ -29,15 +29,18 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     logging::start(Environment::of_process())?;
     let env = BackendEnvironment::read(Environment::of_process())?;
     let guild_id = Snowflake::new(env.guild_id);
-    let mut client =
-        DiscordRestClient::builder(BotToken::new(env.bot_token.expose())?).max_retries(env.max_api_retries);
+    let mut client = DiscordRestClient::builder(BotToken::new(env.bot_token.expose())?)
+        .max_retries(env.max_api_retries);
     if let Some(base) = &env.api_base {
         client = client.base_url(&base.0);
     }
     let mut hub = Hub::builder(guild_id)
         .rooms(DiscordRooms::new(client.build()?, guild_id))
         .jwks_url(&env.jwks_url.0)
-        .jwt(JwtConfig::new(env.jwt_issuer, env.jwt_audience))
+        .jwt(JwtConfig {
+            issuer: env.jwt_issuer,
+            audience: env.jwt_audience,
+        })
         .hub_secret(HubSecret::new(env.hub_secret.expose())?)
         .allowed_origin(env.allowed_origin.0)
         .max_ws_reconnect_attempts(env.max_ws_reconnect_attempts);
@@ -51,6 +54,6 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     hub.serve(listener, async {
         let _ = signals::stopped().await;
     })
-    .await;
+    .await?;
     Ok(())
 }

@@ -3,7 +3,9 @@
 use std::{process::ExitCode, time::Duration};
 
 use spellcoven_devkit::signals;
-use spellcoven_discord_gateway::{self as discord, GuildTracker, InMemoryIdentifyQueue, Shard, Shutdown};
+use spellcoven_discord_gateway::{
+    self as discord, GuildTracker, InMemoryIdentifyQueue, Shard, Shutdown,
+};
 use spellcoven_discord_rest::{self as rest, DiscordRestClient};
 use spellcoven_examples::{
     discovery::find_gateway,
@@ -35,7 +37,8 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     logging::start(Environment::of_process())?;
     let env = WorkerEnvironment::read(Environment::of_process())?;
     let secret = HubSecret::new(env.hub_secret.expose())?;
-    let forwarder = Forwarder::builder(&env.hub_endpoint.0, secret, Snowflake::new(env.guild_id)).start()?;
+    let forwarder =
+        Forwarder::builder(&env.hub_endpoint.0, secret, Snowflake::new(env.guild_id)).start()?;
     let health = Health::new(forwarder.clone());
     let listener = TcpListener::bind((env.bind_address, env.health_port)).await?;
     tracing::info!(address = %listener.local_addr()?, "answering /health");

@@ -115,7 +115,7 @@ async fn walk_into(scene: &mut Scene<'_>, report: &mut Report) -> Option<()> {
 
     let left = scene.voice(None).await;
     let since = left.as_ref().ok().copied().flatten();
-    step("the person leaves", left.map(|_| None))?;
+    step("the person leaves", left.map(took))?;
     let outcome = scene
         .await_event(
             since.unwrap_or_default(),
