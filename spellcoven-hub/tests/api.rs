@@ -6,6 +6,9 @@ mod wire;
 #[cfg(feature = "client")]
 #[path = "api/client_reconnect.rs"]
 mod client_reconnect;
+#[cfg(all(feature = "client", feature = "discord-gateway"))]
+#[path = "api/forward_gateway.rs"]
+mod forward_gateway;
 #[cfg(feature = "forward")]
 #[path = "api/forward_posts.rs"]
 mod forward_posts;

@@ -23,6 +23,12 @@ pub trait Connector: Send + Sync + 'static {
     fn dial<'a>(&'a self, url: &'a Uri) -> BoxFuture<'a, Result<Box<dyn IoStream>, DialError>>;
 }
 
+impl<T: Connector + ?Sized> Connector for Arc<T> {
+    fn dial<'a>(&'a self, url: &'a Uri) -> BoxFuture<'a, Result<Box<dyn IoStream>, DialError>> {
+        (**self).dial(url)
+    }
+}
+
 /// No stream; the transport is at fault. The client tries again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -1,6 +1,7 @@
 //! Where the token comes from.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::future::BoxFuture;
 
@@ -55,6 +56,12 @@ pub trait TokenSource: Send + Sync + 'static {
     /// by [`HubClient::refresh_token`](super::HubClient::refresh_token). The
     /// future is dropped after 10 s, which counts as a failed attempt.
     fn token(&self) -> BoxFuture<'_, Result<AccessToken, TokenError>>;
+}
+
+impl<T: TokenSource + ?Sized> TokenSource for Arc<T> {
+    fn token(&self) -> BoxFuture<'_, Result<AccessToken, TokenError>> {
+        (**self).token()
+    }
 }
 
 impl TokenSource for AccessToken {

@@ -32,6 +32,16 @@ pub trait Poster: Send + Sync + 'static {
     -> BoxFuture<'_, Result<PostAnswer, PostError>>;
 }
 
+impl<T: Poster + ?Sized> Poster for Arc<T> {
+    fn post(
+        &self,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> BoxFuture<'_, Result<PostAnswer, PostError>> {
+        (**self).post(headers, body)
+    }
+}
+
 /// What the hub answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
