@@ -3,6 +3,8 @@
 #[path = "api/support.rs"]
 mod support;
 
+#[path = "api/client_model.rs"]
+mod client_model;
 #[path = "api/close_codes.rs"]
 mod close_codes;
 #[path = "api/commands.rs"]
@@ -23,7 +25,7 @@ mod queue;
 mod resume;
 #[path = "api/shell.rs"]
 mod shell;
-#[cfg(any())] #[path = "api/simulator.rs"]
+#[path = "api/simulator.rs"]
 mod simulator;
 #[path = "api/tracker.rs"]
 mod tracker;

@@ -11,8 +11,10 @@ use crate::support::*;
 
 #[test]
 fn each_code_has_its_reaction() {
-    let slower =
-        Reaction::ResumeSlower { min: Duration::from_secs(5), max: Duration::from_secs(10) };
+    let slower = Reaction::ResumeSlower {
+        min: Duration::from_secs(5),
+        max: Duration::from_secs(10),
+    };
     let page = [
         (None, Reaction::Resume),
         (Some(1000), Reaction::ResumeOnce),
@@ -53,7 +55,10 @@ fn the_state_machine_does_what_the_table_says() {
         rig.closed(code);
         match reaction(code) {
             Reaction::Fatal => {
-                assert!(matches!(rig.said.last(), Some(Output::Fatal(_))), "{code:?}");
+                assert!(
+                    matches!(rig.said.last(), Some(Output::Fatal(_))),
+                    "{code:?}"
+                );
                 assert_eq!(rig.protocol.poll_timeout(), None);
                 continue;
             }
@@ -116,10 +121,15 @@ fn after_a_normal_close_one_unanswered_resume_is_enough() {
 fn after_4008_fewer_commands_are_sent() {
     let commands_in_a_burst = |rig: &mut Rig| {
         for _ in 0..200 {
-            let _ = rig.protocol.handle_command(&crate::commands::leave(), rig.now);
+            let _ = rig
+                .protocol
+                .handle_command(&crate::commands::leave(), rig.now);
             rig.pass(Duration::ZERO);
         }
-        rig.take_sent().iter().filter(|payload| payload["op"] == 4).count()
+        rig.take_sent()
+            .iter()
+            .filter(|payload| payload["op"] == 4)
+            .count()
     };
     let mut config = config(3);
     config.command_queue = 500;

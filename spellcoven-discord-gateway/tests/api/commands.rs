@@ -87,15 +87,26 @@ fn no_minute_has_over_120_messages_and_beats_are_not_held_back() {
             note(&mut rig, &mut log);
         }
         for (index, (at, _)) in log.iter().enumerate() {
-            let in_window =
-                log[index..].iter().take_while(|(t, _)| *t - *at < Duration::from_secs(60)).count();
-            assert!(in_window <= 120, "{in_window} in a minute, interval {interval:?}");
+            let in_window = log[index..]
+                .iter()
+                .take_while(|(t, _)| *t - *at < Duration::from_secs(60))
+                .count();
+            assert!(
+                in_window <= 120,
+                "{in_window} in a minute, interval {interval:?}"
+            );
         }
-        let beats: Vec<Instant> =
-            log.iter().filter(|(_, op)| *op == 1).map(|(at, _)| *at).collect();
+        let beats: Vec<Instant> = log
+            .iter()
+            .filter(|(_, op)| *op == 1)
+            .map(|(at, _)| *at)
+            .collect();
         assert!(beats.windows(2).all(|pair| pair[1] - pair[0] == interval));
         let commands = log.iter().filter(|(_, op)| *op == 4).count();
-        assert!(commands >= 10 * (110 - 60 / interval.as_secs() as usize), "{commands}");
+        assert!(
+            commands >= 10 * (110 - 60 / interval.as_secs() as usize),
+            "{commands}"
+        );
     }
 }
 
@@ -121,10 +132,17 @@ fn the_limit_begins_anew_with_each_connection() {
 #[test]
 fn over_4096_bytes_is_an_error_to_the_caller() {
     let user_ids = (0..100).map(|n| Id::new(u64::MAX - n)).collect();
-    let fits = Command::Members { guild_id: Id::new(1), user_ids, nonce: None };
+    let fits = Command::Members {
+        guild_id: Id::new(1),
+        user_ids,
+        nonce: None,
+    };
     assert!(fits.encode().unwrap().len() <= 4096);
     let text = Some("x".repeat(5000));
-    let command = Command::Presence { status: PresenceStatus::Online, text };
+    let command = Command::Presence {
+        status: PresenceStatus::Online,
+        text,
+    };
     let mut rig = Rig::active(config(1));
     assert!(matches!(
         rig.protocol.handle_command(&command, rig.now),
@@ -142,28 +160,53 @@ fn fields_out_of_range_and_a_full_queue_are_errors() {
         nonce: Some(nonce.to_owned()),
     };
     assert!(members(100, "n").encode().is_ok());
-    assert!(matches!(members(0, "n").encode(), Err(CommandError::Invalid { .. })));
-    assert!(matches!(members(101, "n").encode(), Err(CommandError::Invalid { .. })));
-    assert!(matches!(members(1, &"n".repeat(33)).encode(), Err(CommandError::Invalid { .. })));
+    assert!(matches!(
+        members(0, "n").encode(),
+        Err(CommandError::Invalid { .. })
+    ));
+    assert!(matches!(
+        members(101, "n").encode(),
+        Err(CommandError::Invalid { .. })
+    ));
+    assert!(matches!(
+        members(1, &"n".repeat(33)).encode(),
+        Err(CommandError::Invalid { .. })
+    ));
 
     let mut rig = Rig::new(config(1));
     for _ in 0..64 {
         rig.protocol.handle_command(&leave(), rig.now).unwrap();
     }
-    assert_eq!(rig.protocol.handle_command(&leave(), rig.now), Err(CommandError::QueueFull));
+    assert_eq!(
+        rig.protocol.handle_command(&leave(), rig.now),
+        Err(CommandError::QueueFull)
+    );
     rig.protocol.request_shutdown(true, rig.now);
-    assert_eq!(rig.protocol.handle_command(&leave(), rig.now), Err(CommandError::Closed));
+    assert_eq!(
+        rig.protocol.handle_command(&leave(), rig.now),
+        Err(CommandError::Closed)
+    );
 }
 
 #[test]
 fn presence_sends_all_four_fields() {
-    let command = Command::Presence { status: PresenceStatus::Dnd, text: Some("busy".into()) };
+    let command = Command::Presence {
+        status: PresenceStatus::Dnd,
+        text: Some("busy".into()),
+    };
     let value: serde_json::Value = serde_json::from_str(&command.encode().unwrap()).unwrap();
     assert_eq!(value["op"], 3);
     assert!(value["d"]["since"].is_null() && value["d"].get("since").is_some());
     assert_eq!(value["d"]["status"], "dnd");
     assert_eq!(value["d"]["afk"], false);
     assert_eq!(value["d"]["activities"][0]["state"], "busy");
-    let info = Command::ChannelInfo { guild_id: Id::new(7) }.encode().unwrap();
-    assert_eq!(info, r#"{"op":43,"d":{"guild_id":"7","fields":["status","voice_start_time"]}}"#);
+    let info = Command::ChannelInfo {
+        guild_id: Id::new(7),
+    }
+    .encode()
+    .unwrap();
+    assert_eq!(
+        info,
+        r#"{"op":43,"d":{"guild_id":"7","fields":["status","voice_start_time"]}}"#
+    );
 }

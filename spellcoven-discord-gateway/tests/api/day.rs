@@ -128,7 +128,10 @@ impl Service {
                 self.tell(now, Told::Message(ready(1, &name, &[])));
             }
             Some(6) if self.session_alive => {
-                assert_eq!(payload["d"]["session_id"], format!("session-{}", self.sessions));
+                assert_eq!(
+                    payload["d"]["session_id"],
+                    format!("session-{}", self.sessions)
+                );
                 self.attached = true;
                 let from = payload["d"]["seq"].as_u64().unwrap();
                 assert!(from <= self.last_seq);
@@ -171,15 +174,27 @@ fn run(seed: u64, troubled: bool) -> Day {
                     delivered.clear();
                 }
                 // Within a session: in order, none left out, none twice.
-                assert!(delivered.insert(event.seq), "seed {seed}: {} twice", event.seq);
+                assert!(
+                    delivered.insert(event.seq),
+                    "seed {seed}: {} twice",
+                    event.seq
+                );
                 assert_eq!(delivered.len() as u64, event.seq, "seed {seed}: a gap");
             }
             service.output(&output, now);
         }
-        let due = protocol.poll_timeout().expect("a running shard always has a next wake-up");
-        assert!(due >= now, "seed {seed}: a wake-up in the past would be a busy loop");
+        let due = protocol
+            .poll_timeout()
+            .expect("a running shard always has a next wake-up");
+        assert!(
+            due >= now,
+            "seed {seed}: a wake-up in the past would be a busy loop"
+        );
         let inbox = service.inbox.first().map_or(due, |(at, _)| *at);
-        let next = due.min(inbox).min(service.next_event).min(service.next_trouble);
+        let next = due
+            .min(inbox)
+            .min(service.next_event)
+            .min(service.next_trouble);
         if protocol.state() == spellcoven_discord_gateway::ConnectionState::Active {
             active += next.saturating_duration_since(now);
         }
@@ -206,13 +221,21 @@ fn run(seed: u64, troubled: bool) -> Day {
         }
     }
     let stats = protocol.stats();
-    Day { active, identifies: stats.identifies, resumes: stats.resumes, connects }
+    Day {
+        active,
+        identifies: stats.identifies,
+        resumes: stats.resumes,
+        connects,
+    }
 }
 
 #[test]
 fn a_quiet_day_needs_one_connection() {
     let day = run(1, false);
-    assert!(day.identifies == 1 && day.connects < 9, "only connects that fail are repeated");
+    assert!(
+        day.identifies == 1 && day.connects < 9,
+        "only connects that fail are repeated"
+    );
     assert!(day.active > DAY - Duration::from_secs(60));
 }
 

@@ -6,7 +6,10 @@ use spellcoven_discord_gateway::ConnectionState;
 use crate::support::*;
 
 fn beats(rig: &mut Rig) -> Vec<serde_json::Value> {
-    rig.take_sent().into_iter().filter(|payload| payload["op"] == 1).collect()
+    rig.take_sent()
+        .into_iter()
+        .filter(|payload| payload["op"] == 1)
+        .collect()
 }
 
 #[test]
@@ -17,13 +20,20 @@ fn the_first_beat_is_spread_over_the_first_interval() {
         rig.open();
         let _ = rig.take_sent();
         rig.wake();
-        assert_eq!(beats(&mut rig), [json!({"op": 1, "d": null})], "seed {seed}");
+        assert_eq!(
+            beats(&mut rig),
+            [json!({"op": 1, "d": null})],
+            "seed {seed}"
+        );
         offsets.push((rig.now - rig.start).as_secs_f64() / INTERVAL.as_secs_f64());
     }
     assert!(offsets.iter().all(|offset| (0.0..=1.0).contains(offset)));
     for quarter in 0..4 {
         let low = f64::from(quarter) / 4.0;
-        let count = offsets.iter().filter(|o| (low..low + 0.25).contains(*o)).count();
+        let count = offsets
+            .iter()
+            .filter(|o| (low..low + 0.25).contains(*o))
+            .count();
         assert!(count > 25, "quarter {quarter} has {count} of 200");
     }
 }
@@ -69,11 +79,17 @@ fn latency_is_from_beat_to_ack() {
     rig.wake();
     rig.now += Duration::from_millis(37);
     rig.message(ACK);
-    assert_eq!(rig.protocol.heartbeat_latency(), Some(Duration::from_millis(37)));
+    assert_eq!(
+        rig.protocol.heartbeat_latency(),
+        Some(Duration::from_millis(37))
+    );
     // An ack nobody waits for says nothing.
     rig.now += Duration::from_secs(5);
     rig.message(ACK);
-    assert_eq!(rig.protocol.heartbeat_latency(), Some(Duration::from_millis(37)));
+    assert_eq!(
+        rig.protocol.heartbeat_latency(),
+        Some(Duration::from_millis(37))
+    );
 }
 
 #[test]
@@ -83,7 +99,11 @@ fn silence_for_an_interval_is_a_zombie() {
     let beat = rig.now;
     rig.wake();
     assert_eq!(rig.now - beat, INTERVAL);
-    assert_eq!(rig.take_closes(), [4000], "not 1000, so that the session lives");
+    assert_eq!(
+        rig.take_closes(),
+        [4000],
+        "not 1000, so that the session lives"
+    );
     assert_eq!(rig.protocol.stats().zombies, 1);
     assert_eq!(rig.next_connect().0, RESUME_URL);
 }
@@ -114,7 +134,15 @@ fn frames_without_acks_are_borne_for_one_more_interval() {
 
 #[test]
 fn no_connection_lives_over_90_s_without_an_ack_whatever_else_arrives() {
-    for (seed, interval_s) in [(1, 41), (2, 45), (3, 60), (4, 300), (5, 100_000), (6, 1), (7, 0)] {
+    for (seed, interval_s) in [
+        (1, 41),
+        (2, 45),
+        (3, 60),
+        (4, 300),
+        (5, 100_000),
+        (6, 1),
+        (7, 0),
+    ] {
         let mut rig = Rig::new(config(seed));
         rig.protocol.handle_connected(rig.now);
         rig.message(&hello(Duration::from_secs(interval_s)));
@@ -133,7 +161,10 @@ fn no_connection_lives_over_90_s_without_an_ack_whatever_else_arrives() {
             rig.message(&dispatch(seq, "TYPING_START", json!({})));
             seq += 1;
             let without = rig.now - last_ack;
-            assert!(without <= Duration::from_millis(90_250), "{interval_s} s: {without:?}");
+            assert!(
+                without <= Duration::from_millis(90_250),
+                "{interval_s} s: {without:?}"
+            );
         }
         assert_eq!(rig.protocol.stats().zombies, 1, "{interval_s} s");
     }

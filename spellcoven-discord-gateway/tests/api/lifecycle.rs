@@ -10,7 +10,10 @@ fn identify_sends_exactly_the_two_intents_and_the_bare_token() {
     let mut rig = Rig::new(config(1));
     assert_eq!(rig.take_connect().as_deref(), Some(MAIN_URL));
     rig.open();
-    assert!(rig.take_sent().is_empty(), "nothing before the queue has granted it");
+    assert!(
+        rig.take_sent().is_empty(),
+        "nothing before the queue has granted it"
+    );
     rig.protocol.identify_granted(rig.now);
     rig.message("");
     let identify = rig.take_sent_op(2).unwrap();
@@ -36,10 +39,18 @@ fn ready_makes_a_session_and_events_carry_their_numbers() {
     rig.identify();
     let session = rig.protocol.session().cloned().unwrap();
     assert_eq!(
-        (session.session_id.as_str(), session.resume_url.as_str(), session.seq),
+        (
+            session.session_id.as_str(),
+            session.resume_url.as_str(),
+            session.seq
+        ),
         ("session-1", RESUME, 1)
     );
-    rig.message(&dispatch(2, "GUILD_DELETE", json!({"id": "5", "unavailable": true})));
+    rig.message(&dispatch(
+        2,
+        "GUILD_DELETE",
+        json!({"id": "5", "unavailable": true}),
+    ));
     rig.message(&dispatch(3, "TYPING_START", json!({})));
     rig.message(&dispatch(4, "GUILD_DELETE", json!({"id": "5"})));
     let seqs: Vec<u64> = rig.take_events().iter().map(|event| event.seq).collect();
@@ -143,7 +154,10 @@ fn backoff_grows_and_is_set_back_only_by_ready() {
         }
         waits.push(rig.next_connect().1.as_secs_f64());
     }
-    for (wait, base) in waits.iter().zip([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]) {
+    for (wait, base) in waits
+        .iter()
+        .zip([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0])
+    {
         assert!(*wait >= base * 0.5 && *wait <= base * 1.5, "{waits:?}");
     }
     rig.identify();
@@ -170,7 +184,16 @@ fn a_service_that_accepts_and_cuts_is_not_met_with_a_hot_loop() {
 
 #[test]
 fn malformed_messages_close_and_resume() {
-    for junk in ["{", "[]", "null", "7", "\"x\"", "{\"op\":\"ten\"}", "{\"op\":-1}", "\u{0}"] {
+    for junk in [
+        "{",
+        "[]",
+        "null",
+        "7",
+        "\"x\"",
+        "{\"op\":\"ten\"}",
+        "{\"op\":-1}",
+        "\u{0}",
+    ] {
         let mut rig = Rig::active(config(1));
         rig.message(junk);
         assert_eq!(rig.take_closes(), [4000], "{junk}");
@@ -209,7 +232,10 @@ fn unknown_opcodes_and_events_are_counted_and_harmless() {
     rig.message(&hello(INTERVAL));
     assert_eq!(rig.protocol.state(), ConnectionState::Active);
     let stats = rig.protocol.stats();
-    assert_eq!((stats.unknown_ops, stats.skipped_events, stats.unexpected), (2, 1, 1));
+    assert_eq!(
+        (stats.unknown_ops, stats.skipped_events, stats.unexpected),
+        (2, 1, 1)
+    );
     assert_eq!(rig.protocol.session().unwrap().seq, 2);
 }
 
@@ -229,19 +255,28 @@ fn events_before_ready_are_not_taken_for_ones_of_a_session() {
 fn shutting_down_closes_with_the_code_that_says_what_becomes_of_the_session() {
     let mut rig = Rig::active(config(1));
     rig.protocol.request_shutdown(true, rig.now);
-    assert_eq!(rig.protocol.poll_output(), Some(Output::Close { code: 4000 }));
+    assert_eq!(
+        rig.protocol.poll_output(),
+        Some(Output::Close { code: 4000 })
+    );
     assert_eq!(rig.protocol.state(), ConnectionState::Stopped);
     assert!(rig.protocol.session().is_some());
     assert_eq!(rig.protocol.poll_timeout(), None);
 
     let mut rig = Rig::active(config(1));
     rig.protocol.request_shutdown(false, rig.now);
-    assert_eq!(rig.protocol.poll_output(), Some(Output::Close { code: 1000 }));
+    assert_eq!(
+        rig.protocol.poll_output(),
+        Some(Output::Close { code: 1000 })
+    );
     assert!(rig.protocol.session().is_none());
     rig.protocol.request_shutdown(true, rig.now);
     rig.message(RECONNECT);
     rig.closed(None);
-    assert!(rig.take_connect().is_none(), "after the end nothing happens");
+    assert!(
+        rig.take_connect().is_none(),
+        "after the end nothing happens"
+    );
 }
 
 #[test]

@@ -51,13 +51,21 @@ async fn a_turn_that_is_given_up_goes_to_the_next() {
     }
     queue.acquire(3).await;
     assert_eq!((Instant::now() - start).as_secs(), 5);
-    assert_eq!(queue.remaining(), 988, "only turns that were taken are counted");
+    assert_eq!(
+        queue.remaining(),
+        988,
+        "only turns that were taken are counted"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn at_the_reserve_it_waits_for_the_reset() {
     let queue = InMemoryIdentifyQueue::new(limit(12, 1));
-    assert_eq!(queue.remaining(), 2, "one in a hundred of 1000 is never spent");
+    assert_eq!(
+        queue.remaining(),
+        2,
+        "one in a hundred of 1000 is never spent"
+    );
     let start = Instant::now();
     queue.acquire(0).await;
     queue.acquire(0).await;

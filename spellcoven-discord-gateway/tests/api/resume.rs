@@ -12,9 +12,22 @@ fn a_stored_session_is_resumed_at_its_own_url() {
     assert_eq!(rig.take_connect().as_deref(), Some(RESUME_URL));
     rig.open();
     let resume = rig.take_sent_op(6).unwrap();
-    assert_eq!((resume["d"]["session_id"].as_str(), resume["d"]["seq"].as_u64()), (Some("stored"), Some(41)));
-    assert!(!rig.said.contains(&Output::RequestIdentify), "a resume needs no turn");
-    rig.message(&dispatch(42, "GUILD_DELETE", serde_json::json!({"id": "5"})));
+    assert_eq!(
+        (
+            resume["d"]["session_id"].as_str(),
+            resume["d"]["seq"].as_u64()
+        ),
+        (Some("stored"), Some(41))
+    );
+    assert!(
+        !rig.said.contains(&Output::RequestIdentify),
+        "a resume needs no turn"
+    );
+    rig.message(&dispatch(
+        42,
+        "GUILD_DELETE",
+        serde_json::json!({"id": "5"}),
+    ));
     rig.message(&resumed(43));
     assert_eq!(rig.protocol.state(), ConnectionState::Active);
     assert_eq!(rig.protocol.stats().resumes, 1);
@@ -27,9 +40,15 @@ fn a_resume_url_without_tls_is_not_followed_from_one_with() {
     config.gateway_url = "wss://main.test".into();
     config.session = Some(stored(41));
     let mut rig = Rig::new(config);
-    assert_eq!(rig.take_connect().as_deref(), Some("wss://main.test/?v=10&encoding=json"));
+    assert_eq!(
+        rig.take_connect().as_deref(),
+        Some("wss://main.test/?v=10&encoding=json")
+    );
     rig.open();
-    assert!(rig.take_sent_op(6).is_some(), "the session is resumed all the same");
+    assert!(
+        rig.take_sent_op(6).is_some(),
+        "the session is resumed all the same"
+    );
 }
 
 #[test]
@@ -46,7 +65,11 @@ fn two_failures_at_the_resume_url_lead_to_the_main_url_with_resume() {
     rig.message(&resumed(2));
     rig.now += Duration::from_secs(60);
     rig.closed(None);
-    assert_eq!(rig.next_connect().0, RESUME_URL, "RESUMED sets the count back");
+    assert_eq!(
+        rig.next_connect().0,
+        RESUME_URL,
+        "RESUMED sets the count back"
+    );
 }
 
 #[test]
@@ -89,7 +112,10 @@ fn op_9_false_waits_and_identifies_at_the_main_url() {
         assert_eq!(rig.take_closes(), [4000]);
         let (url, wait) = rig.next_connect();
         assert_eq!(url, MAIN_URL);
-        assert!(wait >= Duration::from_secs(1) && wait <= Duration::from_secs(3), "{wait:?}, seed {seed}");
+        assert!(
+            wait >= Duration::from_secs(1) && wait <= Duration::from_secs(3),
+            "{wait:?}, seed {seed}"
+        );
         rig.identify();
     }
 }
@@ -101,7 +127,10 @@ fn op_9_true_waits_and_resumes() {
         rig.message(&invalid_session(true));
         let (url, wait) = rig.next_connect();
         assert_eq!(url, RESUME_URL);
-        assert!(wait >= Duration::from_secs(1) && wait <= Duration::from_secs(3), "{wait:?}, seed {seed}");
+        assert!(
+            wait >= Duration::from_secs(1) && wait <= Duration::from_secs(3),
+            "{wait:?}, seed {seed}"
+        );
         rig.open();
         assert!(rig.take_sent_op(6).is_some());
     }
@@ -132,10 +161,16 @@ fn op_9_in_answer_to_an_identify_waits_one_to_five_seconds() {
         rig.message(&invalid_session(false));
         let (url, wait) = rig.next_connect();
         assert_eq!(url, MAIN_URL);
-        assert!(wait >= Duration::from_secs(1) && wait <= Duration::from_secs(5), "{wait:?}, seed {seed}");
+        assert!(
+            wait >= Duration::from_secs(1) && wait <= Duration::from_secs(5),
+            "{wait:?}, seed {seed}"
+        );
         longest = longest.max(wait);
     }
-    assert!(longest > Duration::from_secs(4), "the whole range is drawn from");
+    assert!(
+        longest > Duration::from_secs(4),
+        "the whole range is drawn from"
+    );
 }
 
 /// The target: from a cut to RESUMED or READY under 5 s at p95, the first

@@ -57,11 +57,20 @@ struct Connection {
 
 fn pipes(capacity: usize) -> (Pipes, Server) {
     let (sender, dials) = mpsc::unbounded_channel();
-    (Pipes { dials: sender, capacity }, Server { dials })
+    (
+        Pipes {
+            dials: sender,
+            capacity,
+        },
+        Server { dials },
+    )
 }
 
 fn builder(pipes: Pipes) -> ShardBuilder {
-    Shard::builder("secret.token").gateway_url(MAIN).connector(pipes).seed(1)
+    Shard::builder("secret.token")
+        .gateway_url(MAIN)
+        .connector(pipes)
+        .seed(1)
 }
 
 impl Server {
@@ -69,7 +78,10 @@ impl Server {
         let (url, stream) = self.dials.recv().await.unwrap();
         let path = Arc::new(Mutex::new(String::new()));
         let seen = Arc::clone(&path);
-        #[expect(clippy::result_large_err, reason = "the callback's type is tungstenite's")]
+        #[expect(
+            clippy::result_large_err,
+            reason = "the callback's type is tungstenite's"
+        )]
         let note = move |request: &Request, response: Response| {
             *seen.lock().unwrap() = request.uri().to_string();
             Ok(response)
@@ -122,9 +134,17 @@ impl Connection {
     }
 
     async fn close(mut self, code: u16) {
-        let frame = CloseFrame { code: code.into(), reason: "".into() };
+        let frame = CloseFrame {
+            code: code.into(),
+            reason: "".into(),
+        };
         self.socket.close(Some(frame)).await.unwrap();
-        while self.socket.next().await.is_some_and(|message| message.is_ok()) {}
+        while self
+            .socket
+            .next()
+            .await
+            .is_some_and(|message| message.is_ok())
+        {}
     }
 }
 
@@ -141,11 +161,23 @@ async fn from_the_dial_to_events_and_a_resume_after_a_cut() {
     assert_eq!(connection.url, MAIN_URL);
     assert_eq!(connection.path, "/?v=10&encoding=json");
     assert!(matches!(next(&mut shard).await, Event::Ready(_)));
-    connection.say(&dispatch(2, "GUILD_DELETE", json!({"id": "5", "unavailable": true}))).await;
-    assert!(matches!(next(&mut shard).await, Event::GuildUnavailable { .. }));
+    connection
+        .say(&dispatch(
+            2,
+            "GUILD_DELETE",
+            json!({"id": "5", "unavailable": true}),
+        ))
+        .await;
+    assert!(matches!(
+        next(&mut shard).await,
+        Event::GuildUnavailable { .. }
+    ));
     let status = handle.status();
     assert_eq!(status.state, ConnectionState::Active);
-    assert_eq!((status.identifies, status.reconnects, status.last_event_seq), (1, 0, Some(2)));
+    assert_eq!(
+        (status.identifies, status.reconnects, status.last_event_seq),
+        (1, 0, Some(2))
+    );
     assert_eq!(handle.session().unwrap().seq, 2);
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert!(handle.status().session_age >= Some(Duration::from_secs(30)));
@@ -155,12 +187,17 @@ async fn from_the_dial_to_events_and_a_resume_after_a_cut() {
     assert_eq!(connection.url, RESUME_URL);
     connection.say(&hello(INTERVAL)).await;
     assert_eq!(connection.hear(6).await["d"]["seq"], 2);
-    connection.say(&dispatch(3, "GUILD_DELETE", json!({"id": "5"}))).await;
+    connection
+        .say(&dispatch(3, "GUILD_DELETE", json!({"id": "5"})))
+        .await;
     connection.say(&resumed(4)).await;
     assert!(matches!(next(&mut shard).await, Event::GuildDelete { .. }));
     assert!(matches!(next(&mut shard).await, Event::Resumed));
     let status = handle.status();
-    assert_eq!((status.resumes, status.reconnects, status.identifies), (1, 1, 1));
+    assert_eq!(
+        (status.resumes, status.reconnects, status.identifies),
+        (1, 1, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -179,9 +216,15 @@ async fn state_changes_can_be_watched_and_latency_read() {
     });
     let connection = beat.await.unwrap();
     tokio::time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(shard.handle().status().heartbeat_latency, Some(Duration::from_millis(40)));
+    assert_eq!(
+        shard.handle().status().heartbeat_latency,
+        Some(Duration::from_millis(40))
+    );
     connection.close(4004).await;
-    assert!(!watch.wait_for(ConnectionState::Active).await || watch.current() != ConnectionState::Active);
+    assert!(
+        !watch.wait_for(ConnectionState::Active).await
+            || watch.current() != ConnectionState::Active
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,17 +233,26 @@ async fn a_fatal_close_is_the_last_thing_that_is_said() {
     let mut shard = builder(pipes).start();
     server.session().await.close(4014).await;
     assert!(matches!(next(&mut shard).await, Event::Ready(_)));
-    assert!(matches!(shard.next_event().await, Some(Err(GatewayError::DisallowedIntents { .. }))));
+    assert!(matches!(
+        shard.next_event().await,
+        Some(Err(GatewayError::DisallowedIntents { .. }))
+    ));
     assert!(shard.next_event().await.is_none());
     let handle = shard.handle();
     assert_eq!(handle.status().state, ConnectionState::Failed);
-    assert_eq!(handle.command(crate::commands::leave()), Err(CommandError::Closed));
+    assert_eq!(
+        handle.command(crate::commands::leave()),
+        Err(CommandError::Closed)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn settings_that_cannot_work_come_as_the_last_event() {
     let mut shard = Shard::builder("t").gateway_url("nonsense").start();
-    assert!(matches!(shard.next_event().await, Some(Err(GatewayError::Configuration { .. }))));
+    assert!(matches!(
+        shard.next_event().await,
+        Some(Err(GatewayError::Configuration { .. }))
+    ));
     assert!(shard.next_event().await.is_none());
 }
 
@@ -214,7 +266,10 @@ async fn shutdown_says_goodbye_with_the_right_code() {
         let goodbye = tokio::spawn(async move { connection.hear_close().await });
         let session = shard.shutdown(how).await;
         assert_eq!(goodbye.await.unwrap(), Some(code));
-        assert_eq!(session.map(|session| session.seq), (code == 4000).then_some(1));
+        assert_eq!(
+            session.map(|session| session.seq),
+            (code == 4000).then_some(1)
+        );
     }
 }
 
@@ -235,14 +290,19 @@ async fn shutdown_gives_the_session_at_the_last_event_that_was_taken() {
     let mut shard = builder(pipes).start();
     let mut connection = server.session().await;
     for seq in 2..=9 {
-        connection.say(&dispatch(seq, "GUILD_DELETE", json!({"id": "5"}))).await;
+        connection
+            .say(&dispatch(seq, "GUILD_DELETE", json!({"id": "5"})))
+            .await;
     }
     for _ in 0..4 {
         next(&mut shard).await;
     }
     let reader = tokio::spawn(async move { connection.hear_close().await });
     let session = shard.shutdown(Shutdown::KeepSession).await.unwrap();
-    assert_eq!(session.seq, 4, "events 5 to 9 were never taken and will be replayed");
+    assert_eq!(
+        session.seq, 4,
+        "events 5 to 9 were never taken and will be replayed"
+    );
     assert_eq!(reader.await.unwrap(), Some(4000));
 }
 
@@ -258,7 +318,10 @@ async fn a_slow_consumer_stops_the_reading_but_not_the_heart_and_loses_nothing()
     let counted = Arc::clone(&beats);
     tokio::spawn(async move {
         while let Some(Ok(message)) = receiver.next().await {
-            if message.to_text().is_ok_and(|text| text.contains(r#""op":1,"#)) {
+            if message
+                .to_text()
+                .is_ok_and(|text| text.contains(r#""op":1,"#))
+            {
                 *counted.lock().unwrap() += 1;
             }
         }
@@ -276,9 +339,15 @@ async fn a_slow_consumer_stops_the_reading_but_not_the_heart_and_loses_nothing()
     assert!(*beats.lock().unwrap() >= 14);
     let status = handle.status();
     assert!(status.consumer_is_slow);
-    assert_eq!((status.state, status.reconnects), (ConnectionState::Active, 0));
+    assert_eq!(
+        (status.state, status.reconnects),
+        (ConnectionState::Active, 0)
+    );
     let kept = handle.session().unwrap().seq;
-    assert_eq!(kept, 8, "the number is that of the last event in the buffer");
+    assert_eq!(
+        kept, 8,
+        "the number is that of the last event in the buffer"
+    );
 
     for seq in 1..=EVENTS {
         assert_eq!(shard.next_event().await.unwrap().unwrap().seq, seq);
@@ -294,7 +363,11 @@ async fn a_message_over_the_limit_ends_the_connection_and_is_never_held() {
     let mut shard = builder(pipes).max_message_size(10_000).start();
     let mut connection = server.session().await;
     assert!(matches!(next(&mut shard).await, Event::Ready(_)));
-    let huge = dispatch(2, "GUILD_CREATE", json!({"id": "5", "name": "x".repeat(20_000)}));
+    let huge = dispatch(
+        2,
+        "GUILD_CREATE",
+        json!({"id": "5", "name": "x".repeat(20_000)}),
+    );
     let _ = connection.socket.send(Message::text(huge)).await;
     let again = server.accept().await;
     assert_eq!(again.url, RESUME_URL);
@@ -307,11 +380,22 @@ async fn binary_frames_and_pings_are_understood() {
     let mut shard = builder(pipes).start();
     let mut connection = server.session().await;
     assert!(matches!(next(&mut shard).await, Event::Ready(_)));
-    connection.socket.send(Message::Ping("are you there".into())).await.unwrap();
+    connection
+        .socket
+        .send(Message::Ping("are you there".into()))
+        .await
+        .unwrap();
     let text = dispatch(2, "GUILD_DELETE", json!({"id": "5"}));
-    connection.socket.send(Message::binary(text.into_bytes())).await.unwrap();
+    connection
+        .socket
+        .send(Message::binary(text.into_bytes()))
+        .await
+        .unwrap();
     assert!(matches!(next(&mut shard).await, Event::GuildDelete { .. }));
-    assert!(matches!(connection.socket.next().await, Some(Ok(Message::Pong(_)))));
+    assert!(matches!(
+        connection.socket.next().await,
+        Some(Ok(Message::Pong(_)))
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -365,7 +449,10 @@ async fn commands_reach_the_wire_and_a_full_queue_says_so() {
         taken += 1;
         assert!(taken < 1000);
     }
-    assert_eq!(handle.command(crate::commands::leave()), Err(CommandError::QueueFull));
+    assert_eq!(
+        handle.command(crate::commands::leave()),
+        Err(CommandError::QueueFull)
+    );
 }
 
 /// Another kind of identify queue: it notes who asked, and waits to be told.
@@ -390,7 +477,10 @@ async fn identify_waits_for_the_queue_and_the_heart_beats_meanwhile() {
     let (pipes, mut server) = pipes(1 << 16);
     let (asked, mut who) = mpsc::unbounded_channel();
     let open = Arc::new(tokio::sync::Semaphore::new(0));
-    let gate = Gate { asked, open: Arc::clone(&open) };
+    let gate = Gate {
+        asked,
+        open: Arc::clone(&open),
+    };
     let shard = builder(pipes).shard_id(3, 4).identify_queue(gate).start();
     let mut connection = server.accept().await;
     connection.say(&hello(INTERVAL)).await;
@@ -399,7 +489,10 @@ async fn identify_waits_for_the_queue_and_the_heart_beats_meanwhile() {
         assert_eq!(connection.hear(1).await["op"], 1);
         connection.say(ACK).await;
     }
-    assert_eq!(shard.handle().status().state, ConnectionState::AwaitingIdentify);
+    assert_eq!(
+        shard.handle().status().state,
+        ConnectionState::AwaitingIdentify
+    );
     // A cut withdraws the request, and the next connection asks anew.
     drop(connection);
     let mut connection = server.accept().await;
@@ -413,12 +506,19 @@ async fn identify_waits_for_the_queue_and_the_heart_beats_meanwhile() {
 async fn the_default_connector_speaks_over_real_tcp() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let mut shard = Shard::builder("secret.token").gateway_url(format!("ws://{address}")).start();
+    let mut shard = Shard::builder("secret.token")
+        .gateway_url(format!("ws://{address}"))
+        .start();
     let (stream, _) = listener.accept().await.unwrap();
-    let mut socket = async_tungstenite::accept_async(stream.compat()).await.unwrap();
+    let mut socket = async_tungstenite::accept_async(stream.compat())
+        .await
+        .unwrap();
     socket.send(Message::text(hello(INTERVAL))).await.unwrap();
     let identify = socket.next().await.unwrap().unwrap();
     assert!(identify.to_text().unwrap().starts_with(r#"{"op":2,"#));
-    socket.send(Message::text(ready(1, "s", &[]))).await.unwrap();
+    socket
+        .send(Message::text(ready(1, "s", &[])))
+        .await
+        .unwrap();
     assert!(matches!(next(&mut shard).await, Event::Ready(_)));
 }

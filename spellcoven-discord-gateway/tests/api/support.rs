@@ -36,8 +36,10 @@ pub(crate) fn dispatch(seq: u64, name: &str, data: Value) -> String {
 }
 
 pub(crate) fn ready(seq: u64, session: &str, guilds: &[u64]) -> String {
-    let guilds: Vec<Value> =
-        guilds.iter().map(|id| json!({"id": id.to_string(), "unavailable": true})).collect();
+    let guilds: Vec<Value> = guilds
+        .iter()
+        .map(|id| json!({"id": id.to_string(), "unavailable": true}))
+        .collect();
     dispatch(
         seq,
         "READY",
@@ -72,8 +74,12 @@ pub(crate) struct Rig {
 impl Rig {
     pub(crate) fn new(config: ProtocolConfig) -> Self {
         let start = tokio::time::Instant::now().into_std();
-        let mut rig =
-            Self { protocol: Protocol::new(config, start), start, now: start, said: Vec::new() };
+        let mut rig = Self {
+            protocol: Protocol::new(config, start),
+            start,
+            now: start,
+            said: Vec::new(),
+        };
         rig.listen();
         rig
     }
@@ -90,7 +96,11 @@ impl Rig {
     /// From `Connect` to READY.
     pub(crate) fn identify(&mut self) {
         self.open();
-        assert!(self.take_one(|output| matches!(output, Output::RequestIdentify)), "{:?}", self.said);
+        assert!(
+            self.take_one(|output| matches!(output, Output::RequestIdentify)),
+            "{:?}",
+            self.said
+        );
         self.protocol.identify_granted(self.now);
         self.listen();
         self.message(&ready(1, "session-1", &[]));
@@ -156,7 +166,10 @@ impl Rig {
     }
 
     pub(crate) fn take_connect(&mut self) -> Option<String> {
-        let at = self.said.iter().position(|output| matches!(output, Output::Connect { .. }))?;
+        let at = self
+            .said
+            .iter()
+            .position(|output| matches!(output, Output::Connect { .. }))?;
         match self.said.remove(at) {
             Output::Connect { url } => Some(url),
             _ => None,
@@ -187,7 +200,9 @@ impl Rig {
     }
 
     pub(crate) fn take_sent_op(&mut self, op: u64) -> Option<Value> {
-        self.take_sent().into_iter().find(|payload| payload["op"] == op)
+        self.take_sent()
+            .into_iter()
+            .find(|payload| payload["op"] == op)
     }
 
     /// The close codes that were asked for.

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use spellcoven_discord_gateway::{Change, GatewayEvent, GuildTracker, Id, VoiceFlags};
+use spellcoven_discord_gateway::{GatewayEvent, GuildTracker, Id};
 
-use crate::tracker::{event, ready};
+use crate::{
+    client_model::{Client, View, view_of},
+    tracker::{event, ready},
+};
 
 const GUILD: u64 = 10;
 const CHANNELS: u64 = 5;
@@ -57,8 +60,6 @@ struct Truth {
     made: u64,
 }
 
-type View = BTreeMap<u64, (String, BTreeMap<u64, bool>)>;
-
 impl Truth {
     fn view(&self) -> View {
         let mut view: View = self
@@ -90,8 +91,11 @@ impl Truth {
 
     fn snapshot(&self) -> GatewayEvent {
         let channels: Vec<Value> = self.channels.keys().map(|id| self.channel(*id)).collect();
-        let voices: Vec<Value> =
-            self.voice.iter().map(|(user, at)| Self::voice(*user, Some(*at))).collect();
+        let voices: Vec<Value> = self
+            .voice
+            .iter()
+            .map(|(user, at)| Self::voice(*user, Some(*at)))
+            .collect();
         event(
             "GUILD_CREATE",
             json!({"id": GUILD.to_string(), "name": "G", "channels": channels, "voice_states": voices}),
@@ -110,14 +114,19 @@ impl Truth {
                 vec![event("CHANNEL_CREATE", self.channel(id))]
             }
             Act::Rename(slot, name) => self.change(*slot, |channel| channel.1 = format!("n{name}")),
-            Act::ChangeType(slot) => {
-                self.change(*slot, |channel| channel.0 = if channel.0 == 2 { 13 } else { 2 })
-            }
+            Act::ChangeType(slot) => self.change(*slot, |channel| {
+                channel.0 = if channel.0 == 2 { 13 } else { 2 }
+            }),
             Act::Delete(slot, channel_first) => self.delete(*slot, *channel_first),
             Act::Join(user, slot, mute) => {
-                let Some(id) = self.slots.get(slot) else { return Vec::new() };
+                let Some(id) = self.slots.get(slot) else {
+                    return Vec::new();
+                };
                 self.voice.insert(*user, (*id, *mute));
-                vec![event("VOICE_STATE_UPDATE", Self::voice(*user, Some((*id, *mute))))]
+                vec![event(
+                    "VOICE_STATE_UPDATE",
+                    Self::voice(*user, Some((*id, *mute))),
+                )]
             }
             Act::Leave(user) if self.voice.remove(user).is_some() => {
                 vec![event("VOICE_STATE_UPDATE", Self::voice(*user, None))]
@@ -127,7 +136,9 @@ impl Truth {
     }
 
     fn change(&mut self, slot: u64, with: impl FnOnce(&mut (u8, String))) -> Vec<GatewayEvent> {
-        let Some(id) = self.slots.get(&slot).copied() else { return Vec::new() };
+        let Some(id) = self.slots.get(&slot).copied() else {
+            return Vec::new();
+        };
         if let Some(channel) = self.channels.get_mut(&id) {
             with(channel);
         }
@@ -135,11 +146,17 @@ impl Truth {
     }
 
     fn delete(&mut self, slot: u64, channel_first: bool) -> Vec<GatewayEvent> {
-        let Some(id) = self.slots.remove(&slot) else { return Vec::new() };
+        let Some(id) = self.slots.remove(&slot) else {
+            return Vec::new();
+        };
         let mut events = vec![event("CHANNEL_DELETE", self.channel(id))];
         self.channels.remove(&id);
-        let inside: Vec<u64> =
-            self.voice.iter().filter(|(_, (at, _))| *at == id).map(|(user, _)| *user).collect();
+        let inside: Vec<u64> = self
+            .voice
+            .iter()
+            .filter(|(_, (at, _))| *at == id)
+            .map(|(user, _)| *user)
+            .collect();
         for user in inside {
             self.voice.remove(&user);
             events.push(event("VOICE_STATE_UPDATE", Self::voice(user, None)));
@@ -151,79 +168,14 @@ impl Truth {
     }
 }
 
-/// A client that knows nothing but the changes, and insists on each.
-#[derive(Default)]
-struct Client {
-    view: Option<View>,
-}
-
-impl Client {
-    fn apply(&mut self, change: &Change) {
-        if let Change::Present(snapshot) = change {
-            assert!(self.view.is_none(), "a known guild is presented again");
-            self.view = Some(view_of(snapshot));
-            return;
-        }
-        let view = self.view.as_mut().expect("the first change of a guild is Present");
-        let mute = |flags: &VoiceFlags| flags.self_mute;
-        match change {
-            Change::RoomCreated { room, .. } => {
-                let old = view.insert(room.channel_id.get(), (room.name.clone(), BTreeMap::new()));
-                assert!(old.is_none(), "created twice");
-            }
-            Change::RoomUpdated { room, .. } => {
-                let entry = view.get_mut(&room.channel_id.get()).expect("updated, so known");
-                assert_ne!(entry.0, room.name, "an update without a difference");
-                entry.0.clone_from(&room.name);
-            }
-            Change::RoomDeleted { channel_id, .. } => {
-                let (_, members) = view.remove(&channel_id.get()).expect("deleted, so known");
-                assert!(members.is_empty(), "deleted with somebody in it");
-            }
-            Change::Joined { channel_id, user_id, flags, .. } => {
-                let user = user_id.get();
-                assert!(!view.values().any(|room| room.1.contains_key(&user)), "joined twice");
-                let room = view.get_mut(&channel_id.get()).expect("joined a known room");
-                room.1.insert(user, mute(flags));
-            }
-            Change::Left { channel_id, user_id, .. } => {
-                let room = view.get_mut(&channel_id.get()).expect("left a known room");
-                assert!(room.1.remove(&user_id.get()).is_some(), "left without being there");
-            }
-            Change::Moved { from, to, user_id, flags, .. } => {
-                assert_ne!(from, to);
-                let room = view.get_mut(&from.get()).expect("moved from a known room");
-                assert!(room.1.remove(&user_id.get()).is_some(), "moved without being there");
-                let room = view.get_mut(&to.get()).expect("moved to a known room");
-                room.1.insert(user_id.get(), mute(flags));
-            }
-            Change::Updated { channel_id, user_id, flags, .. } => {
-                let room = view.get_mut(&channel_id.get()).expect("updated in a known room");
-                let old = room.1.insert(user_id.get(), mute(flags));
-                assert_eq!(old, Some(!mute(flags)), "an update without a difference");
-            }
-            _ => {}
-        }
-    }
-}
-
-fn view_of(snapshot: &spellcoven_discord_gateway::GuildSnapshot) -> View {
-    snapshot
-        .rooms
-        .iter()
-        .map(|room| {
-            let members =
-                room.members.iter().map(|m| (m.user_id.get(), m.flags.self_mute)).collect();
-            (room.room.channel_id.get(), (room.room.name.clone(), members))
-        })
-        .collect()
-}
-
 /// The truth with user ids as they are on the wire.
 fn truth_on_the_wire(truth: &Truth) -> View {
     let mut view = truth.view();
     for (_, members) in view.values_mut() {
-        *members = std::mem::take(members).into_iter().map(|(user, mute)| (user + 1, mute)).collect();
+        *members = std::mem::take(members)
+            .into_iter()
+            .map(|(user, mute)| (user + 1, mute))
+            .collect();
     }
     view
 }
