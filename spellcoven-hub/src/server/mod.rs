@@ -6,6 +6,8 @@
 mod auth;
 mod builder;
 mod core;
+#[cfg(feature = "discord-rest")]
+mod discord;
 mod discord_health;
 mod http;
 mod hub;
@@ -24,6 +26,8 @@ mod ws;
 pub use crate::{BoxFuture, Clock, SystemClock};
 pub use auth::{HttpJwks, InvalidJwksUrl, KeySource, KeySourceError};
 pub use builder::{BuildError, HubBuilder, JwtConfig};
+#[cfg(feature = "discord-rest")]
+pub use discord::DiscordRooms;
 pub use http::{HubBody, HubService};
 pub use hub::Hub;
 pub use limits::Limits;

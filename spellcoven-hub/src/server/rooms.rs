@@ -107,10 +107,8 @@ pub enum RoomError {
         reason: String,
     },
     /// Discord answered with something unexpected. Answered 502.
-    #[error("Discord failed: {message}")]
+    #[error("Discord answered with an error")]
     Upstream {
-        /// What it said, without secrets.
-        message: String,
         /// What lies beneath.
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
