@@ -12,11 +12,16 @@ fn ms(millis: u64) -> Duration {
 }
 
 fn limiter() -> Limiter {
-    Limiter::new(LimitConfig { global_per_second: 10_000, max_waiting: 100, max_buckets: 8 })
+    Limiter::new(LimitConfig {
+        global_per_second: 10_000,
+        max_waiting: 100,
+        max_buckets: 8,
+    })
 }
 
 fn ask(method: Method, channel: u64, kind: &str) -> Ask {
-    let route = Route::new(method, "/channels/{channel_id}", Major::Channel(channel)).param(channel);
+    let route =
+        Route::new(method, "/channels/{channel_id}", Major::Channel(channel)).param(channel);
     Ask::new(&route, Kind::from(kind))
 }
 
@@ -24,14 +29,26 @@ fn answered(hash: &str, limit: u32, remaining: u32, reset_after: Duration) -> Ob
     Observed {
         status: 200,
         hash: Some(Arc::from(hash)),
-        window: Some(Window { limit, remaining, reset_after }),
+        window: Some(Window {
+            limit,
+            remaining,
+            reset_after,
+        }),
         too_many: None,
     }
 }
 
 fn refused(scope: RateLimitScope, wait: Duration, window: Option<Window>) -> Observed {
-    let too_many = Some(TooMany { scope, retry_after: Some(wait) });
-    Observed { status: 429, hash: Some(Arc::from("h")), window, too_many }
+    let too_many = Some(TooMany {
+        scope,
+        retry_after: Some(wait),
+    });
+    Observed {
+        status: 429,
+        hash: Some(Arc::from("h")),
+        window,
+        too_many,
+    }
 }
 
 /// Lets `ticket` go, answered at once.
@@ -56,7 +73,12 @@ fn an_unknown_bucket_is_tried_by_one() {
         assert_eq!(limiter.poll(ticket, ms(0)), Verdict::Go);
     }
     limiter.take_wakes();
-    limiter.finished(first, Some(&answered("h", 5, 4, ms(5000))), Duration::ZERO, ms(100));
+    limiter.finished(
+        first,
+        Some(&answered("h", 5, 4, ms(5000))),
+        Duration::ZERO,
+        ms(100),
+    );
     assert_eq!(limiter.take_wakes(), [second]);
     assert_eq!(limiter.poll(second, ms(100)), Verdict::Go);
 }
@@ -65,7 +87,9 @@ fn an_unknown_bucket_is_tried_by_one() {
 fn an_attempt_without_an_answer_leaves_the_bucket_unknown() {
     let mut limiter = limiter();
     let get = ask(Method::GET, 1, "");
-    let tickets: Vec<_> = (0..3).map(|_| limiter.enqueue(get.clone(), None, ms(0)).unwrap()).collect();
+    let tickets: Vec<_> = (0..3)
+        .map(|_| limiter.enqueue(get.clone(), None, ms(0)).unwrap())
+        .collect();
     assert_eq!(limiter.poll(tickets[0], ms(0)), Verdict::Go);
     limiter.finished(tickets[0], None, Duration::ZERO, ms(1));
     assert_eq!(limiter.poll(tickets[1], ms(1)), Verdict::Go);
@@ -77,12 +101,20 @@ fn remaining_many_at_once_then_the_next_window() {
     let mut limiter = limiter();
     let get = ask(Method::GET, 1, "");
     go(&mut limiter, &get, ms(0), &answered("h", 3, 2, ms(1000)));
-    let tickets: Vec<_> = (0..4).map(|_| limiter.enqueue(get.clone(), None, ms(10)).unwrap()).collect();
+    let tickets: Vec<_> = (0..4)
+        .map(|_| limiter.enqueue(get.clone(), None, ms(10)).unwrap())
+        .collect();
     assert_eq!(limiter.poll(tickets[0], ms(10)), Verdict::Go);
     assert_eq!(limiter.poll(tickets[1], ms(10)), Verdict::Go);
     let reset = ms(1000) + MARGIN;
-    assert_eq!(limiter.poll(tickets[2], ms(10)), Verdict::At(reset, RateLimitScope::Bucket));
-    assert_eq!(limiter.poll(tickets[3], ms(10)), Verdict::Parked(Some((reset, RateLimitScope::Bucket))));
+    assert_eq!(
+        limiter.poll(tickets[2], ms(10)),
+        Verdict::At(reset, RateLimitScope::Bucket)
+    );
+    assert_eq!(
+        limiter.poll(tickets[3], ms(10)),
+        Verdict::Parked(Some((reset, RateLimitScope::Bucket)))
+    );
     // Two are still under way and may count in the next window: one may go.
     assert_eq!(limiter.poll(tickets[2], reset), Verdict::Go);
     assert_eq!(limiter.poll(tickets[3], reset), Verdict::Parked(None));
@@ -93,13 +125,27 @@ fn answers_out_of_order_keep_the_lowest() {
     let mut limiter = limiter();
     let get = ask(Method::GET, 1, "");
     go(&mut limiter, &get, ms(0), &answered("h", 5, 4, ms(1000)));
-    let tickets: Vec<_> = (0..3).map(|_| limiter.enqueue(get.clone(), None, ms(0)).unwrap()).collect();
+    let tickets: Vec<_> = (0..3)
+        .map(|_| limiter.enqueue(get.clone(), None, ms(0)).unwrap())
+        .collect();
     for ticket in &tickets {
         assert_eq!(limiter.poll(*ticket, ms(0)), Verdict::Go);
     }
-    limiter.finished(tickets[2], Some(&answered("h", 5, 1, ms(900))), Duration::ZERO, ms(100));
-    limiter.finished(tickets[0], Some(&answered("h", 5, 3, ms(880))), Duration::ZERO, ms(120));
-    let more: Vec<_> = (0..2).map(|_| limiter.enqueue(get.clone(), None, ms(120)).unwrap()).collect();
+    limiter.finished(
+        tickets[2],
+        Some(&answered("h", 5, 1, ms(900))),
+        Duration::ZERO,
+        ms(100),
+    );
+    limiter.finished(
+        tickets[0],
+        Some(&answered("h", 5, 3, ms(880))),
+        Duration::ZERO,
+        ms(120),
+    );
+    let more: Vec<_> = (0..2)
+        .map(|_| limiter.enqueue(get.clone(), None, ms(120)).unwrap())
+        .collect();
     assert_eq!(limiter.poll(more[0], ms(120)), Verdict::Go);
     assert!(matches!(limiter.poll(more[1], ms(120)), Verdict::At(..)));
 }
@@ -127,10 +173,18 @@ fn a_retry_keeps_its_place() {
     let first = limiter.enqueue(get.clone(), None, ms(0)).unwrap();
     let second = limiter.enqueue(get.clone(), None, ms(0)).unwrap();
     assert_eq!(limiter.poll(first, ms(0)), Verdict::Go);
-    limiter.finished(first, Some(&refused(RateLimitScope::Bucket, ms(1000), None)), Duration::ZERO, ms(10));
+    limiter.finished(
+        first,
+        Some(&refused(RateLimitScope::Bucket, ms(1000), None)),
+        Duration::ZERO,
+        ms(10),
+    );
     limiter.enqueue(get, Some(first), ms(10)).unwrap();
     let until = ms(1010) + MARGIN;
-    assert_eq!(limiter.poll(first, ms(10)), Verdict::At(until, RateLimitScope::Bucket));
+    assert_eq!(
+        limiter.poll(first, ms(10)),
+        Verdict::At(until, RateLimitScope::Bucket)
+    );
     assert_eq!(limiter.poll(second, until), Verdict::Parked(None));
     assert_eq!(limiter.poll(first, until), Verdict::Go);
 }
@@ -139,41 +193,92 @@ fn a_retry_keeps_its_place() {
 fn a_sub_limit_holds_one_kind_only() {
     let mut limiter = limiter();
     let rename = ask(Method::PATCH, 1, "name");
-    let window = Window { limit: 5, remaining: 3, reset_after: ms(15_000) };
-    let ticket = go(&mut limiter, &rename, ms(0), &refused(RateLimitScope::SubLimit, ms(500_000), Some(window)));
-    limiter.enqueue(rename.clone(), Some(ticket), ms(0)).unwrap();
+    let window = Window {
+        limit: 5,
+        remaining: 3,
+        reset_after: ms(15_000),
+    };
+    let ticket = go(
+        &mut limiter,
+        &rename,
+        ms(0),
+        &refused(RateLimitScope::SubLimit, ms(500_000), Some(window)),
+    );
+    limiter
+        .enqueue(rename.clone(), Some(ticket), ms(0))
+        .unwrap();
     let until = ms(500_000) + MARGIN;
-    assert_eq!(limiter.poll(ticket, ms(0)), Verdict::At(until, RateLimitScope::SubLimit));
+    assert_eq!(
+        limiter.poll(ticket, ms(0)),
+        Verdict::At(until, RateLimitScope::SubLimit)
+    );
     // The same channel's user limit, and another channel's name, go on.
-    for other in [ask(Method::PATCH, 1, "user_limit"), ask(Method::PATCH, 2, "name")] {
+    for other in [
+        ask(Method::PATCH, 1, "user_limit"),
+        ask(Method::PATCH, 2, "name"),
+    ] {
         let other = limiter.enqueue(other, None, ms(1)).unwrap();
         assert_eq!(limiter.poll(other, ms(1)), Verdict::Go);
     }
-    assert_eq!(limiter.poll(ticket, until - ms(1)), Verdict::At(until, RateLimitScope::SubLimit));
+    assert_eq!(
+        limiter.poll(ticket, until - ms(1)),
+        Verdict::At(until, RateLimitScope::SubLimit)
+    );
 }
 
 #[test]
 fn shared_holds_one_route_and_major() {
     let mut limiter = limiter();
     let get = ask(Method::GET, 1, "");
-    go(&mut limiter, &get, ms(0), &refused(RateLimitScope::Shared, ms(9000), None));
+    go(
+        &mut limiter,
+        &get,
+        ms(0),
+        &refused(RateLimitScope::Shared, ms(9000), None),
+    );
     let held = limiter.enqueue(get, None, ms(1)).unwrap();
-    assert_eq!(limiter.poll(held, ms(1)), Verdict::At(ms(9000) + MARGIN, RateLimitScope::Shared));
-    let free = limiter.enqueue(ask(Method::GET, 2, ""), None, ms(1)).unwrap();
+    assert_eq!(
+        limiter.poll(held, ms(1)),
+        Verdict::At(ms(9000) + MARGIN, RateLimitScope::Shared)
+    );
+    let free = limiter
+        .enqueue(ask(Method::GET, 2, ""), None, ms(1))
+        .unwrap();
     assert_eq!(limiter.poll(free, ms(1)), Verdict::Go);
     assert_eq!(limiter.invalid_requests(ms(1)), 0);
 }
 
 #[test]
 fn global_and_edge_hold_everything() {
-    for (scope, exempt_goes) in [(RateLimitScope::Global, true), (RateLimitScope::Edge, false)] {
+    for (scope, exempt_goes) in [
+        (RateLimitScope::Global, true),
+        (RateLimitScope::Edge, false),
+    ] {
         let mut limiter = limiter();
-        go(&mut limiter, &ask(Method::GET, 1, ""), ms(0), &refused(scope, ms(9000), None));
-        let held = limiter.enqueue(ask(Method::GET, 2, ""), None, ms(1)).unwrap();
-        assert_eq!(limiter.poll(held, ms(1)), Verdict::At(ms(9000) + MARGIN, scope));
-        let route = Route::new(Method::POST, "/interactions/{id}", Major::None).param(1).outside_global_limit();
-        let exempt = limiter.enqueue(Ask::new(&route, Kind::from("")), None, ms(1)).unwrap();
-        assert_eq!(limiter.poll(exempt, ms(1)) == Verdict::Go, exempt_goes, "{scope}");
+        go(
+            &mut limiter,
+            &ask(Method::GET, 1, ""),
+            ms(0),
+            &refused(scope, ms(9000), None),
+        );
+        let held = limiter
+            .enqueue(ask(Method::GET, 2, ""), None, ms(1))
+            .unwrap();
+        assert_eq!(
+            limiter.poll(held, ms(1)),
+            Verdict::At(ms(9000) + MARGIN, scope)
+        );
+        let route = Route::new(Method::POST, "/interactions/{id}", Major::None)
+            .param(1)
+            .outside_global_limit();
+        let exempt = limiter
+            .enqueue(Ask::new(&route, Kind::from("")), None, ms(1))
+            .unwrap();
+        assert_eq!(
+            limiter.poll(exempt, ms(1)) == Verdict::Go,
+            exempt_goes,
+            "{scope}"
+        );
         assert_eq!(limiter.poll(held, ms(9050)), Verdict::Go);
     }
 }
@@ -184,9 +289,17 @@ fn the_extra_wait_is_added() {
     let get = ask(Method::GET, 1, "");
     let ticket = limiter.enqueue(get.clone(), None, ms(0)).unwrap();
     assert_eq!(limiter.poll(ticket, ms(0)), Verdict::Go);
-    limiter.finished(ticket, Some(&refused(RateLimitScope::Bucket, ms(1000), None)), ms(700), ms(0));
+    limiter.finished(
+        ticket,
+        Some(&refused(RateLimitScope::Bucket, ms(1000), None)),
+        ms(700),
+        ms(0),
+    );
     let ticket = limiter.enqueue(get, None, ms(0)).unwrap();
-    assert_eq!(limiter.poll(ticket, ms(0)), Verdict::At(ms(1700) + MARGIN, RateLimitScope::Bucket));
+    assert_eq!(
+        limiter.poll(ticket, ms(0)),
+        Verdict::At(ms(1700) + MARGIN, RateLimitScope::Bucket)
+    );
 }
 
 /// POST and PATCH with one hash are kept apart, until a 429 proves that they share.
@@ -197,16 +310,39 @@ fn routes_are_merged_only_by_proof() {
     go(&mut limiter, &post, ms(0), &answered("h", 5, 0, ms(5000)));
     go(&mut limiter, &patch, ms(0), &answered("h", 5, 4, ms(5000)));
     // Apart: PATCH goes on though POST is exhausted.
-    let window = Window { limit: 5, remaining: 0, reset_after: ms(4000) };
-    go(&mut limiter, &patch, ms(1000), &refused(RateLimitScope::Bucket, ms(4000), Some(window)));
+    let window = Window {
+        limit: 5,
+        remaining: 0,
+        reset_after: ms(4000),
+    };
+    go(
+        &mut limiter,
+        &patch,
+        ms(1000),
+        &refused(RateLimitScope::Bucket, ms(4000), Some(window)),
+    );
     assert_eq!(limiter.buckets(), 1, "merged");
     // Another channel is merged with its first request.
-    go(&mut limiter, &ask(Method::POST, 2, ""), ms(1000), &answered("h", 5, 0, ms(5000)));
-    let ticket = limiter.enqueue(ask(Method::PATCH, 2, ""), None, ms(1000)).unwrap();
+    go(
+        &mut limiter,
+        &ask(Method::POST, 2, ""),
+        ms(1000),
+        &answered("h", 5, 0, ms(5000)),
+    );
+    let ticket = limiter
+        .enqueue(ask(Method::PATCH, 2, ""), None, ms(1000))
+        .unwrap();
     assert!(matches!(limiter.poll(ticket, ms(1000)), Verdict::At(..)));
     // A new hash parts them again.
-    go(&mut limiter, &patch, ms(9000), &answered("other", 5, 4, ms(5000)));
-    let ticket = limiter.enqueue(ask(Method::PATCH, 3, ""), None, ms(9000)).unwrap();
+    go(
+        &mut limiter,
+        &patch,
+        ms(9000),
+        &answered("other", 5, 4, ms(5000)),
+    );
+    let ticket = limiter
+        .enqueue(ask(Method::PATCH, 3, ""), None, ms(9000))
+        .unwrap();
     assert_eq!(limiter.poll(ticket, ms(9000)), Verdict::Go);
     assert_eq!(limiter.lane_key(&patch.route, Major::None).0, patch.route);
 }
@@ -215,9 +351,19 @@ fn routes_are_merged_only_by_proof() {
 fn a_429_alone_merges_nothing() {
     let mut limiter = limiter();
     let (post, patch) = (ask(Method::POST, 1, ""), ask(Method::PATCH, 1, ""));
-    go(&mut limiter, &post, ms(0), &answered("other", 5, 0, ms(5000)));
+    go(
+        &mut limiter,
+        &post,
+        ms(0),
+        &answered("other", 5, 0, ms(5000)),
+    );
     go(&mut limiter, &patch, ms(0), &answered("h", 5, 4, ms(5000)));
-    go(&mut limiter, &patch, ms(10), &refused(RateLimitScope::Bucket, ms(4000), None));
+    go(
+        &mut limiter,
+        &patch,
+        ms(10),
+        &refused(RateLimitScope::Bucket, ms(4000), None),
+    );
     assert_eq!(limiter.buckets(), 2);
 }
 
@@ -225,15 +371,27 @@ fn a_429_alone_merges_nothing() {
 fn memory_is_bounded() {
     let mut limiter = limiter();
     for channel in 1..=100 {
-        go(&mut limiter, &ask(Method::GET, channel, ""), ms(channel), &answered("h", 5, 4, ms(5000)));
+        go(
+            &mut limiter,
+            &ask(Method::GET, channel, ""),
+            ms(channel),
+            &answered("h", 5, 4, ms(5000)),
+        );
         assert!(limiter.buckets() <= 8);
     }
     // All idle ones go in the end.
     let late = Duration::from_secs(3600);
-    go(&mut limiter, &ask(Method::GET, 1000, ""), late, &answered("h", 5, 4, ms(5000)));
+    go(
+        &mut limiter,
+        &ask(Method::GET, 1000, ""),
+        late,
+        &answered("h", 5, 4, ms(5000)),
+    );
     assert_eq!(limiter.buckets(), 1);
     for _ in 0..100 {
-        limiter.enqueue(ask(Method::GET, 1, ""), None, late).unwrap();
+        limiter
+            .enqueue(ask(Method::GET, 1, ""), None, late)
+            .unwrap();
     }
     assert_eq!(limiter.enqueue(ask(Method::GET, 1, ""), None, late), None);
 }
@@ -242,7 +400,10 @@ fn memory_is_bounded() {
 fn too_many_refusals_open_the_breaker() {
     let mut limiter = limiter();
     let get = ask(Method::GET, 1, "");
-    let forbidden = Observed { status: 403, ..Observed::default() };
+    let forbidden = Observed {
+        status: 403,
+        ..Observed::default()
+    };
     let mut warnings = Vec::new();
     for _ in 0..8000 {
         let ticket = limiter.enqueue(get.clone(), None, ms(0)).unwrap();
@@ -258,7 +419,9 @@ fn too_many_refusals_open_the_breaker() {
     }
     assert_eq!(warnings, [2500]);
     let ticket = limiter.enqueue(get, None, ms(2000)).unwrap();
-    assert!(matches!(limiter.poll(ticket, ms(2000)), Verdict::Broken(until) if until > ms(600_000)));
+    assert!(
+        matches!(limiter.poll(ticket, ms(2000)), Verdict::Broken(until) if until > ms(600_000))
+    );
 }
 
 /// A bucket as Discord keeps it: a fixed window that begins with a request.
@@ -275,12 +438,21 @@ impl Bucket {
             (self.used, self.reset) = (0, now + self.window);
         }
         let reset_after = self.reset - now;
-        let window = |remaining| Some(Window { limit: self.limit, remaining, reset_after });
+        let window = |remaining| {
+            Some(Window {
+                limit: self.limit,
+                remaining,
+                reset_after,
+            })
+        };
         if self.used >= self.limit {
             return refused(RateLimitScope::Bucket, reset_after, window(0));
         }
         self.used += 1;
-        Observed { window: window(self.limit - self.used), ..answered("h", 0, 0, Duration::ZERO) }
+        Observed {
+            window: window(self.limit - self.used),
+            ..answered("h", 0, 0, Duration::ZERO)
+        }
     }
 }
 
@@ -296,7 +468,12 @@ enum Event {
 fn run(limit: u32, window: Duration, latency: u64, arrivals: &[u64], seed: u64) -> (u32, Duration) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut limiter = limiter();
-    let mut bucket = Bucket { limit, window, used: 0, reset: Duration::ZERO };
+    let mut bucket = Bucket {
+        limit,
+        window,
+        used: 0,
+        reset: Duration::ZERO,
+    };
     let mut events: BTreeMap<(Duration, u64), Event> = BTreeMap::new();
     let mut order = 0;
     let mut refusals = 0;
@@ -316,16 +493,21 @@ fn run(limit: u32, window: Duration, latency: u64, arrivals: &[u64], seed: u64) 
             events.insert((at, order), event);
         };
         match event {
-            Event::Poll(ticket) if limiter.waiting.contains_key(&ticket) => match limiter.poll(ticket, now) {
-                Verdict::Go => add(now + ms(rng.u64(0..=latency)), Event::Arrives(ticket)),
-                Verdict::At(at, _) => add(at, Event::Poll(ticket)),
-                Verdict::Parked(_) => {}
-                Verdict::Broken(_) => panic!("broken"),
-            },
+            Event::Poll(ticket) if limiter.waiting.contains_key(&ticket) => {
+                match limiter.poll(ticket, now) {
+                    Verdict::Go => add(now + ms(rng.u64(0..=latency)), Event::Arrives(ticket)),
+                    Verdict::At(at, _) => add(at, Event::Poll(ticket)),
+                    Verdict::Parked(_) => {}
+                    Verdict::Broken(_) => panic!("broken"),
+                }
+            }
             Event::Poll(_) => {}
             Event::Arrives(ticket) => {
                 let observed = bucket.ask(now);
-                add(now + ms(rng.u64(0..=latency)), Event::Answered(ticket, observed));
+                add(
+                    now + ms(rng.u64(0..=latency)),
+                    Event::Answered(ticket, observed),
+                );
             }
             Event::Answered(ticket, observed) => {
                 limiter.finished(ticket, Some(&observed), Duration::ZERO, now);

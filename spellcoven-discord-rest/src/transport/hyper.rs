@@ -2,6 +2,7 @@
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
+use ::hyper::body::Body as _;
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -126,6 +127,10 @@ impl Transport for HyperTransport {
                     }
                 })?;
             let (parts, body) = answer.into_parts();
+            // What announces too much is not read at all.
+            if body.size_hint().lower() > self.max_response_bytes as u64 {
+                return Err(TransportError::response_too_large());
+            }
             let body = Limited::new(body, self.max_response_bytes)
                 .collect()
                 .await
