@@ -1,8 +1,17 @@
 //! Tests of the public API, one module by subject.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests may end a test, and the lints see only the test functions themselves"
+)]
+
 #[path = "api/wire.rs"]
 mod wire;
 
+#[cfg(all(feature = "client", feature = "forward", feature = "server"))]
+#[path = "api/client_hub.rs"]
+mod client_hub;
 #[cfg(feature = "client")]
 #[path = "api/client_reconnect.rs"]
 mod client_reconnect;

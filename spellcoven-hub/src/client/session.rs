@@ -65,6 +65,8 @@ pub(super) struct Session {
     /// The hub refused it with this reason: never to be sent again.
     refused: Option<(AccessToken, String)>,
     live: Live,
+    /// The reader is behind: nothing is begun and nothing falls due.
+    paused: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -80,6 +82,7 @@ impl Session {
             token: None,
             refused: None,
             live: Live::new(resume),
+            paused: false,
             outputs: VecDeque::new(),
         }
     }
@@ -210,9 +213,23 @@ impl Session {
         self.live.heard(now);
     }
 
-    /// Whether the shell has stopped reading, because its reader is behind.
+    /// Whether the shell has stopped reading, because its reader is behind. No
+    /// time counts meanwhile: what is waited for may have come, unread.
     pub(super) fn set_paused(&mut self, paused: bool, now: Instant) {
-        self.live.set_paused(paused, now);
+        if self.paused == paused {
+            return;
+        }
+        self.paused = paused;
+        if paused {
+            return;
+        }
+        self.live.restart_deadlines(now);
+        if let State::FetchingToken { deadline }
+        | State::Dialling { deadline }
+        | State::Authenticating { deadline } = &mut self.state
+        {
+            *deadline = now + STEP_TIMEOUT;
+        }
     }
 
     /// The connection is gone, with the hub's close code where it sent one.
@@ -223,6 +240,9 @@ impl Session {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.paused {
+            return;
+        }
         match self.state {
             State::Waiting { until, token } if until <= now => {
                 if token {
@@ -266,6 +286,7 @@ impl Session {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
+            _ if self.paused => None,
             State::Waiting { until, .. } => Some(until),
             State::FetchingToken { deadline }
             | State::Dialling { deadline }

@@ -359,7 +359,7 @@ impl Driver {
                 Err(_) => Wake::ReaderGone,
             },
             () = self.updates.closed(), if !pending => Wake::ReaderGone,
-            token = poll_slot(&mut self.fetching) => Wake::Token(token),
+            token = poll_slot(&mut self.fetching), if !pending => Wake::Token(token),
             wake = self.link.next(), if !pending => wake,
             () = sleep_until(timeout) => Wake::Timeout,
         }

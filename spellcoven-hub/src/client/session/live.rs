@@ -48,7 +48,6 @@ pub(super) struct Live {
     snapshot_due: Option<Instant>,
     last_heard: Option<Instant>,
     pinged: bool,
-    paused: bool,
 }
 
 impl Live {
@@ -64,7 +63,6 @@ impl Live {
             snapshot_due: None,
             last_heard: None,
             pinged: false,
-            paused: false,
         }
     }
 
@@ -282,20 +280,14 @@ impl Live {
         self.pinged = false;
     }
 
-    pub(super) fn set_paused(&mut self, paused: bool, now: Instant) {
-        if self.paused && !paused {
-            // What was not read says nothing about the hub, and what is due may
-            // be lying in the socket.
-            self.heard(now);
-            self.snapshot_due = self.snapshot_due.map(|_| now + STEP_TIMEOUT);
-        }
-        self.paused = paused;
+    /// Reading begins again. What was not read says nothing about the hub, and
+    /// what is due may be lying in the socket.
+    pub(super) fn restart_deadlines(&mut self, now: Instant) {
+        self.heard(now);
+        self.snapshot_due = self.snapshot_due.map(|_| now + STEP_TIMEOUT);
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, out: &mut VecDeque<Output>) -> Step {
-        if self.paused {
-            return Step::Go;
-        }
         if self.snapshot_due.is_some_and(|due| due <= now) {
             return Step::Fail("the hub sent no snapshot in time");
         }
@@ -311,9 +303,6 @@ impl Live {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        if self.paused {
-            return None;
-        }
         self.silence_ends()
             .into_iter()
             .chain(self.snapshot_due)

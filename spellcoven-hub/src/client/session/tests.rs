@@ -508,6 +508,19 @@ fn a_client_that_does_not_read_blames_nobody_for_the_silence() {
 }
 
 #[test]
+fn a_client_that_does_not_read_gives_up_nothing() {
+    let mut rig = Rig::new(None, None);
+    rig.token("t1");
+    rig.session.set_paused(true, rig.now);
+    assert_eq!(rig.session.poll_timeout(), None);
+    rig.now += Duration::from_secs(600);
+    rig.session.handle_timeout(rig.now);
+    rig.expect(&[Out::Dial]);
+    rig.session.set_paused(false, rig.now);
+    assert_eq!(rig.sleep(), STEP_TIMEOUT);
+}
+
+#[test]
 fn what_is_no_message_of_the_protocol_ends_the_connection() {
     for nonsense in ["", "{", "[]", r#"{"v":1}"#, "\u{0}"] {
         let mut rig = Rig::live(7);
