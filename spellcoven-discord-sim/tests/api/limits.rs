@@ -1,1 +1,118 @@
-//! limits
+//! REST rate limits.
+
+use std::time::Duration;
+
+use serde_json::json;
+use spellcoven_discord_sim::{RateLimit, Request};
+
+use super::support::{scene, scene_with};
+
+#[tokio::test(start_paused = true)]
+async fn a_fixed_window_with_headers_that_agree() {
+    let scene = scene();
+    let path = format!("/channels/{}", scene.lobby);
+    let patch = || scene.send("PATCH", &path, &json!({"user_limit": 3}));
+    let first = patch();
+    assert_eq!(first.header("x-ratelimit-limit"), Some("5"));
+    assert_eq!(first.header("x-ratelimit-remaining"), Some("4"));
+    assert_eq!(first.header("x-ratelimit-reset-after"), Some("15.000"));
+    assert_eq!(first.header("x-ratelimit-reset"), Some("1795392015.000"));
+    assert_eq!(first.header("date"), Some("Mon, 23 Nov 2026 00:00:00 GMT"));
+    assert_eq!(first.header("via"), Some("1.1 google"));
+    assert_eq!(first.header("x-ratelimit-scope"), None);
+    assert_eq!(first.header("x-ratelimit-bucket").unwrap().len(), 32);
+    tokio::time::advance(Duration::from_millis(5500)).await;
+    for left in ["3", "2", "1", "0"] {
+        assert_eq!(patch().header("x-ratelimit-remaining"), Some(left));
+    }
+    let over = patch();
+    assert_eq!(over.status, 429);
+    assert_eq!(over.header("retry-after"), Some("10"), "rounded up");
+    assert_eq!(over.header("x-ratelimit-scope"), Some("user"));
+    assert_eq!(over.header("x-ratelimit-remaining"), Some("0"));
+    assert_eq!(over.json(), json!({"message": "You are being rate limited.", "retry_after": 9.5, "global": false}));
+    assert_eq!(scene.sim.complaints().len(), 1);
+    tokio::time::advance(Duration::from_millis(9_500)).await;
+    assert_eq!(patch().status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_count_too_and_each_channel_has_its_own_bucket() {
+    let scene = scene();
+    let hall = scene.sim.add_voice_channel(scene.guild, "Hall");
+    let patch = |channel, limit| scene.send("PATCH", &format!("/channels/{channel}"), &json!({"user_limit": limit}));
+    let refused = patch(scene.lobby, 100);
+    assert_eq!((refused.status, refused.header("x-ratelimit-remaining")), (400, Some("4")));
+    for _ in 0..4 {
+        patch(scene.lobby, 5);
+    }
+    assert_eq!(patch(scene.lobby, 5).status, 429);
+    assert_eq!(patch(hall, 5).status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn making_and_editing_messages_share_a_hash_and_count_apart() {
+    let scene = scene();
+    let path = format!("/channels/{}/messages", scene.lobby);
+    let mut last = scene.send("POST", &path, &json!({"content": "x"}));
+    for _ in 0..4 {
+        last = scene.send("POST", &path, &json!({"content": "x"}));
+    }
+    assert_eq!(last.header("x-ratelimit-remaining"), Some("0"));
+    assert_eq!(scene.send("POST", &path, &json!({"content": "x"})).status, 429);
+    let id = last.json()["id"].as_str().unwrap().to_owned();
+    let edit = scene.send("PATCH", &format!("{path}/{id}"), &json!({"content": "y"}));
+    assert_eq!((edit.status, edit.header("x-ratelimit-remaining")), (200, Some("4")));
+    assert_eq!(edit.header("x-ratelimit-bucket"), last.header("x-ratelimit-bucket"));
+    let other = scene.get(&format!("/channels/{}", scene.lobby));
+    assert_ne!(edit.header("x-ratelimit-bucket"), other.header("x-ratelimit-bucket"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_third_rename_meets_the_hidden_limit_and_other_edits_do_not() {
+    let scene = scene();
+    let path = format!("/channels/{}", scene.lobby);
+    let patch = |body| scene.send("PATCH", &path, &body);
+    assert_eq!(patch(json!({"name": "a"})).status, 200);
+    assert_eq!(patch(json!({"name": "b"})).status, 200);
+    let third = patch(json!({"name": "c"}));
+    assert_eq!((third.status, third.header("x-ratelimit-remaining")), (429, Some("2")));
+    assert_eq!(third.header("retry-after"), Some("600"));
+    assert_eq!(third.json()["retry_after"], 600.0);
+    assert_eq!(patch(json!({"user_limit": 2})).status, 200);
+    assert_eq!(patch(json!({"name": "b"})).status, 200, "the same name is no change");
+    assert_eq!(scene.sim.channels(scene.guild)[0].name, "b");
+    tokio::time::advance(Duration::from_secs(600)).await;
+    assert_eq!(patch(json!({"name": "c"})).status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fifty_in_a_second_over_all_routes() {
+    let scene = scene_with(|b| b.settings(|s| s.default_limit = RateLimit::per_seconds(1000, 1)));
+    let lobby = format!("/channels/{}", scene.lobby);
+    for n in 0..50 {
+        let path = if n % 2 == 0 { "/users/@me" } else { lobby.as_str() };
+        assert_eq!(scene.get(path).status, 200, "{n}");
+    }
+    let over = scene.get("/users/@me");
+    assert_eq!((over.status, over.header("x-ratelimit-global")), (429, Some("true")));
+    assert_eq!(over.header("x-ratelimit-scope"), Some("global"));
+    assert_eq!(over.json()["global"], true);
+    let other = scene.sim.add_bot("other", scene.guild);
+    assert_eq!(scene.sim.rest(&Request::new("GET", "/api/v10/users/@me").bot(&other.token)).status, 200);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(scene.get("/users/@me").status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_are_settings() {
+    let scene = scene_with(|b| b.rate_limit("GET /users/@me", RateLimit::per_seconds(1, 9)));
+    assert_eq!(scene.get("/users/@me").status, 200);
+    assert_eq!(scene.get("/users/@me").status, 429);
+    scene.sim.with(|w| w.settings_mut().rate_limits = false);
+    let free = scene.get("/users/@me");
+    assert_eq!((free.status, free.header("x-ratelimit-limit")), (200, None));
+    scene.sim.with(|w| (w.settings_mut().rate_limits, w.settings_mut().scope_on_all) = (true, true));
+    tokio::time::advance(Duration::from_secs(9)).await;
+    assert_eq!(scene.get("/users/@me").header("x-ratelimit-scope"), Some("user"));
+}
