@@ -1,5 +1,11 @@
 //! The crate's tests, one module for each subject.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "api/support.rs"]
 mod support;
 
@@ -17,6 +23,8 @@ mod events;
 mod heartbeat;
 #[path = "api/lifecycle.rs"]
 mod lifecycle;
+#[path = "api/logs.rs"]
+mod logs;
 #[path = "api/promises.rs"]
 mod promises;
 #[path = "api/queue.rs"]

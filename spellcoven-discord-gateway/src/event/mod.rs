@@ -25,8 +25,8 @@ pub use self::{
 pub struct GatewayEvent {
     /// The event's sequence number. Numbers rise within a session and start
     /// anew with READY; gaps are events that were not wanted. To resume after
-    /// a restart, store `handle.session()` [at](crate::SessionState::at) the
-    /// number of the last event that was fully processed.
+    /// a restart, store [`ShardHandle::session`](crate::ShardHandle::session)
+    /// with what was made of the event.
     pub seq: u64,
     /// What happened.
     pub event: Event,

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 /// What a session needs to be resumed: keep it to resume after a restart.
 ///
 /// Store it together with what was made of the events up to
-/// [`seq`](Self::seq), in one transaction: usually `{session.at(event.seq),
+/// [`seq`](Self::seq), in one transaction: usually `{handle.session(),
 /// tracker}` after an event is fully processed. A session stored with an older
 /// `seq` only replays more; one stored with a newer `seq` than the state beside
 /// it loses events. Where the state is missing or older, do not resume: start

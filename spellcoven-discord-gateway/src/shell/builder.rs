@@ -151,7 +151,8 @@ impl ShardBuilder {
         let [id, total] = self.protocol.shard;
         let span = tracing::info_span!("shard", id, total);
         let (events, receiver) = tokio::sync::mpsc::channel(self.event_buffer);
-        let (shared, handle, commands) = handle::pair(self.protocol.command_queue);
+        let (shared, handle, commands) =
+            handle::pair(self.protocol.command_queue, self.protocol.session.clone());
         let driver = Driver::new(self, events, commands, shared);
         tokio::spawn(driver.run().instrument(span));
         Shard::new(receiver, handle)

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    Command, CommandError, SessionState,
+    Command, CommandError, Event, GatewayEvent, SessionState,
     proto::{ConnectionState, Protocol, ProtocolStats},
 };
 
@@ -70,17 +70,25 @@ pub(super) struct Shared {
 struct Inner {
     stats: ProtocolStats,
     heartbeat_latency: Option<Duration>,
+    /// As far as the consumer has come.
     session: Option<SessionState>,
+    session_ended: bool,
     session_since: Option<std::time::Instant>,
     state_since: Option<Instant>,
     last_event_seq: Option<u64>,
     consumer_is_slow: bool,
 }
 
-pub(super) fn pair(commands: usize) -> (Arc<Shared>, ShardHandle, mpsc::Receiver<Command>) {
+pub(super) fn pair(
+    commands: usize,
+    session: Option<SessionState>,
+) -> (Arc<Shared>, ShardHandle, mpsc::Receiver<Command>) {
     let (sender, receiver) = mpsc::channel(commands.max(1));
     let shared = Arc::new(Shared {
-        inner: Mutex::default(),
+        inner: Mutex::new(Inner {
+            session,
+            ..Inner::default()
+        }),
         state: watch::Sender::new(ConnectionState::Waiting),
         shutdown: watch::Sender::new(None),
     });
@@ -116,10 +124,14 @@ impl ShardHandle {
         }
     }
 
-    /// The session as it can be resumed, at the last event that was put into
-    /// the event buffer. To store it, take it [at](SessionState::at) the last
-    /// event that was fully processed. `None` before READY, and after the
-    /// session ended.
+    /// The session as it can be resumed, at the last event that
+    /// [`Shard::next_event`](crate::Shard::next_event) has given. Store it
+    /// together with what was made of that event; if the consumer is further
+    /// on than what is stored, take it [at](SessionState::at) the event that
+    /// was fully processed, as long as no READY came in between (its numbers
+    /// belong to another session).
+    ///
+    /// `None` before the first READY, and after the session was ended.
     pub fn session(&self) -> Option<SessionState> {
         self.shared.lock().session.clone()
     }
@@ -139,6 +151,10 @@ impl ShardHandle {
                 mpsc::error::TrySendError::Full(_) => CommandError::QueueFull,
                 mpsc::error::TrySendError::Closed(_) => CommandError::Closed,
             })
+    }
+
+    pub(super) fn taken(&self, event: &GatewayEvent) {
+        self.shared.taken(event);
     }
 
     /// Asks the shard to end; the first request counts. Events that are
@@ -202,33 +218,41 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Publishes what the protocol says; `undelivered` is the number before
-    /// the first event that waits outside of the buffer.
+    /// Publishes what the protocol says.
     pub(super) fn publish(
         &self,
         protocol: &Protocol,
         last_event_seq: Option<u64>,
-        undelivered: bool,
+        consumer_is_slow: bool,
     ) {
         let mut inner = self.lock();
         inner.stats = protocol.stats();
         inner.heartbeat_latency = protocol.heartbeat_latency();
         inner.session_since = protocol.session_since();
         inner.last_event_seq = last_event_seq;
-        inner.consumer_is_slow = undelivered;
-        let Some(session) = protocol.session() else {
+        inner.consumer_is_slow = consumer_is_slow;
+        if protocol.is_finished() && protocol.session().is_none() {
             inner.session = None;
+            inner.session_ended = true;
+        }
+    }
+
+    /// The consumer has taken an event. The session follows the consumer, not
+    /// the connection: numbers of one session must never be put beside the id
+    /// of another, and up to a whole buffer of events lies between the two.
+    pub(super) fn taken(&self, event: &GatewayEvent) {
+        let mut inner = self.lock();
+        if inner.session_ended {
             return;
-        };
-        let seq = match (undelivered, last_event_seq) {
-            (false, _) => session.seq,
-            (true, Some(seq)) => seq.min(session.seq),
-            // Nothing of this process was delivered: as it was stored.
-            (true, None) => inner.session.as_ref().map_or(session.seq, |kept| kept.seq),
-        };
-        match &mut inner.session {
-            Some(kept) if kept.session_id == session.session_id => kept.seq = seq,
-            kept => *kept = Some(session.clone().at(seq)),
+        }
+        if let Event::Ready(ready) = &event.event {
+            inner.session = Some(SessionState {
+                session_id: ready.session_id.clone(),
+                resume_url: ready.resume_gateway_url.clone(),
+                seq: event.seq,
+            });
+        } else if let Some(session) = &mut inner.session {
+            session.seq = session.seq.max(event.seq);
         }
     }
 

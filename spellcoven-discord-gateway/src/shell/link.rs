@@ -155,6 +155,9 @@ impl Open {
             return Poll::Pending;
         }
         match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
+            // The stream is dropped without an answer: tungstenite would echo
+            // the code, and an echoed 1000 could be taken for ours, which ends
+            // the session.
             Some(Ok(Message::Close(frame))) => {
                 Poll::Ready(LinkEvent::Closed(frame.map(|frame| frame.code.into())))
             }

@@ -11,7 +11,6 @@ use crate::{BotToken, GatewayError, GatewayEvent, SessionState};
 pub struct Shard {
     events: mpsc::Receiver<Result<GatewayEvent, GatewayError>>,
     handle: ShardHandle,
-    last_seq: Option<u64>,
 }
 
 impl Shard {
@@ -24,11 +23,7 @@ impl Shard {
         events: mpsc::Receiver<Result<GatewayEvent, GatewayError>>,
         handle: ShardHandle,
     ) -> Self {
-        Self {
-            events,
-            handle,
-            last_seq: None,
-        }
+        Self { events, handle }
     }
 
     /// The next event. `None` after the shard has shut down.
@@ -44,7 +39,7 @@ impl Shard {
     pub async fn next_event(&mut self) -> Option<Result<GatewayEvent, GatewayError>> {
         let next = self.events.recv().await;
         if let Some(Ok(event)) = &next {
-            self.last_seq = Some(event.seq);
+            self.handle.taken(event);
         }
         next
     }
@@ -54,30 +49,18 @@ impl Shard {
         self.handle.clone()
     }
 
-    /// Shuts the shard down and waits until it has: events that nobody took
+    /// Shuts the shard down and waits until it has; events that nobody took
     /// are dropped. Gives the session at the last event that
-    /// [`next_event`](Self::next_event) has given, to be resumed later; `None`
-    /// where there is no session, or with [`Shutdown::EndSession`].
+    /// [`next_event`](Self::next_event) has given, to be resumed later: what
+    /// was dropped is replayed then. `None` where there is no session, or with
+    /// [`Shutdown::EndSession`].
     ///
     /// # Cancel safety
     ///
     /// Dropping the future drops the shard: it shuts down, but nobody waits.
     pub async fn shutdown(mut self, how: Shutdown) -> Option<SessionState> {
         self.handle.shutdown(how);
-        let dropped_from = self.last_seq;
-        let mut dropped = false;
-        let mut ready_dropped = false;
-        while let Some(next) = self.events.recv().await {
-            dropped = true;
-            ready_dropped |=
-                matches!(&next, Ok(event) if matches!(event.event, crate::Event::Ready(_)));
-        }
-        let session = self.handle.session()?;
-        match dropped_from {
-            _ if !dropped => Some(session),
-            // The numbers before READY belong to another session.
-            Some(seq) if !ready_dropped => Some(session.at(seq)),
-            _ => None,
-        }
+        while self.events.recv().await.is_some() {}
+        self.handle.session()
     }
 }

@@ -32,8 +32,8 @@ use crate::{Event, GatewayEvent, event::Ready};
 /// # Restarts
 ///
 /// It can be stored with serde. Store it together with the number of the event
-/// it has seen last (`{session.at(event.seq), tracker}`, in one transaction),
-/// and give both back at the start. Events that were seen already change
+/// it has seen last (`{handle.session(), tracker}`, in one transaction), and
+/// give both back at the start. Events that were seen already change
 /// nothing but what a newer event will change back.
 #[derive(Debug, Clone, Serialize, Deserialize, Default)]
 pub struct GuildTracker {

@@ -343,18 +343,48 @@ async fn a_slow_consumer_stops_the_reading_but_not_the_heart_and_loses_nothing()
         (status.state, status.reconnects),
         (ConnectionState::Active, 0)
     );
-    let kept = handle.session().unwrap().seq;
-    assert_eq!(
-        kept, 8,
-        "the number is that of the last event in the buffer"
-    );
+    assert_eq!(status.last_event_seq, Some(8), "the last in the buffer");
+    assert_eq!(handle.session(), None, "nobody has taken READY yet");
 
     for seq in 1..=EVENTS {
         assert_eq!(shard.next_event().await.unwrap().unwrap().seq, seq);
+        assert_eq!(handle.session().unwrap().seq, seq);
     }
     let _sender = writer.await.unwrap();
     assert!(!handle.status().consumer_is_slow);
     assert_eq!(handle.status().reconnects, 0);
+}
+
+/// A consumer that lags must not store the number of an event of one session
+/// with the id of the next one.
+#[tokio::test(start_paused = true)]
+async fn the_session_to_store_follows_the_consumer() {
+    let (pipes, mut server) = pipes(1 << 16);
+    let mut shard = builder(pipes).start();
+    let handle = shard.handle();
+    let mut connection = server.session().await;
+    for seq in 2..=50 {
+        connection
+            .say(&dispatch(seq, "GUILD_DELETE", json!({"id": "5"})))
+            .await;
+    }
+    connection.say(&invalid_session(false)).await;
+    let mut connection = server.accept().await;
+    connection.say(&hello(INTERVAL)).await;
+    connection.hear(2).await;
+    connection.say(&ready(1, "session-2", &[5])).await;
+    assert!(handle.watch().wait_for(ConnectionState::Active).await);
+    for seq in 1..=50 {
+        assert_eq!(shard.next_event().await.unwrap().unwrap().seq, seq);
+        let session = handle.session().unwrap();
+        assert_eq!(
+            (session.session_id.as_str(), session.seq),
+            ("session-1", seq)
+        );
+    }
+    assert!(matches!(next(&mut shard).await, Event::Ready(_)));
+    let session = handle.session().unwrap();
+    assert_eq!((session.session_id.as_str(), session.seq), ("session-2", 1));
 }
 
 #[tokio::test(start_paused = true)]
