@@ -3,7 +3,7 @@ use std::io;
 use spellcoven_discord_gateway::{self as gateway, GatewayStream};
 use spellcoven_hub::client::{self as hub, DialError, IoStream};
 
-use super::MemoryNet;
+use super::MemoryHost;
 
 fn name(url: &http::Uri) -> io::Result<String> {
     let authority = url
@@ -12,22 +12,22 @@ fn name(url: &http::Uri) -> io::Result<String> {
     Ok(authority.to_string())
 }
 
-impl gateway::Connector for MemoryNet {
+impl gateway::Connector for MemoryHost {
     fn dial(&self, url: &http::Uri) -> gateway::BoxFuture<'_, io::Result<Box<dyn GatewayStream>>> {
-        let stream = name(url).and_then(|name| MemoryNet::dial(self, &name));
+        let stream = name(url).and_then(|name| self.connect(&name));
         Box::pin(std::future::ready(
             stream.map(|stream| Box::new(stream) as Box<dyn GatewayStream>),
         ))
     }
 }
 
-impl hub::Connector for MemoryNet {
+impl hub::Connector for MemoryHost {
     fn dial<'a>(
         &'a self,
         url: &'a http::Uri,
     ) -> hub::BoxFuture<'a, Result<Box<dyn IoStream>, DialError>> {
         let stream = name(url)
-            .and_then(|name| MemoryNet::dial(self, &name))
+            .and_then(|name| self.connect(&name))
             .map_err(DialError::Connect);
         Box::pin(std::future::ready(
             stream.map(|stream| Box::new(stream) as Box<dyn IoStream>),

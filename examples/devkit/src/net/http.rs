@@ -8,9 +8,9 @@ use hyper_util::rt::TokioIo;
 use spellcoven_discord_rest::{Transport, TransportError};
 use spellcoven_hub::forward::{BoxFuture, PostAnswer, PostError, Poster};
 
-use super::MemoryNet;
+use super::MemoryHost;
 
-/// A request over a [`MemoryNet`] that did not get an answer.
+/// A request over a [`MemoryHost`] that did not get an answer.
 #[derive(Debug)]
 pub enum MemoryHttpError {
     /// Nobody listens there: the request was not sent.
@@ -19,7 +19,7 @@ pub enum MemoryHttpError {
     Broken(hyper::Error),
 }
 
-impl MemoryNet {
+impl MemoryHost {
     /// Sends one HTTP request on a connection of its own; the URI's authority is the name to dial.
     ///
     /// # Errors
@@ -36,7 +36,7 @@ impl MemoryNet {
             .authority()
             .map(ToString::to_string)
             .unwrap_or_default();
-        let stream = self.dial(&name).map_err(MemoryHttpError::Refused)?;
+        let stream = self.connect(&name).map_err(MemoryHttpError::Refused)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(MemoryHttpError::Broken)?;
@@ -68,7 +68,7 @@ impl MemoryNet {
     }
 }
 
-impl Transport for MemoryNet {
+impl Transport for MemoryHost {
     fn send(
         &self,
         request: Request<Bytes>,
@@ -82,10 +82,10 @@ impl Transport for MemoryNet {
     }
 }
 
-/// Posts to a hub over a [`MemoryNet`].
+/// Posts to a hub over a [`MemoryHost`].
 pub struct MemoryPoster {
-    /// The network.
-    pub net: MemoryNet,
+    /// Who posts.
+    pub host: MemoryHost,
     /// The hub's `/api/internal/events`.
     pub endpoint: http::Uri,
 }
@@ -101,7 +101,7 @@ impl Poster for MemoryPoster {
                 .body(body)
                 .map_err(PostError::Request)?;
             *request.headers_mut() = headers;
-            let (head, body) = match self.net.request(request).await {
+            let (head, body) = match self.host.request(request).await {
                 Ok(answer) => answer.into_parts(),
                 Err(MemoryHttpError::Refused(error)) => {
                     return Err(PostError::Transport(Box::new(error)));

@@ -93,7 +93,7 @@ async fn walk_into(scene: &mut Scene<'_>, report: &mut Report) -> Option<()> {
     let since = joined.as_ref().ok().copied().flatten();
     step(
         "a person joins the channel in Discord",
-        joined.map(|_| None),
+        joined.map(ago),
     )?;
     let limit = if since.is_some() {
         STEP_LIMIT
@@ -115,7 +115,7 @@ async fn walk_into(scene: &mut Scene<'_>, report: &mut Report) -> Option<()> {
 
     let left = scene.voice(None).await;
     let since = left.as_ref().ok().copied().flatten();
-    step("the person leaves", left.map(took))?;
+    step("the person leaves", left.map(ago))?;
     let outcome = scene
         .await_event(
             since.unwrap_or_default(),
@@ -139,6 +139,10 @@ async fn walk_into(scene: &mut Scene<'_>, report: &mut Report) -> Option<()> {
         .await_event(asked, STEP_LIMIT, "room.deleted", deleted(room))
         .await;
     step("room.deleted is received", outcome.map(Some))
+}
+
+fn ago(since: Option<Duration>) -> Option<Duration> {
+    since.map(|since| unix_time().saturating_sub(since))
 }
 
 async fn timed<T, E>(

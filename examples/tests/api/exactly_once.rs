@@ -1,0 +1,281 @@
+//! Nothing is lost and nothing told twice, whatever breaks in between.
+//!
+//! `SEED=n cargo test -p spellcoven-examples --test api exactly_once` runs one seed alone.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use spellcoven_discord_sim::{ChannelId, ChannelKind, UserId};
+use spellcoven_hub::HubEvent;
+
+use super::{cloud::Cloud, observer::Observer};
+
+/// What breaks while people move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Breaking {
+    Nothing,
+    /// The worker's connection is cut, or told op 7 or a resumable op 9: the session goes on.
+    Connection,
+    /// The session is lost: op 9 not resumable, or a resume refused.
+    Session,
+    /// The backend is killed and started again.
+    Hub,
+    /// The worker is killed and started again.
+    Worker,
+    /// All of these.
+    Everything,
+}
+
+fn seeds(count: u64) -> std::ops::Range<u64> {
+    match std::env::var("SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+    {
+        Some(seed) => seed..seed + 1,
+        None => 0..count,
+    }
+}
+
+/// What a person did, as the journal of the test.
+type Done = (UserId, Option<ChannelId>);
+
+struct Run {
+    cloud: Cloud,
+    observers: Vec<Observer>,
+    breaking: Breaking,
+    /// Joins and leaves in order, a move being a leave and a join.
+    moves: Vec<(UserId, ChannelId, bool)>,
+    rooms: Vec<ChannelId>,
+}
+
+impl Run {
+    async fn start(seed: u64, breaking: Breaking) -> Self {
+        let mut cloud = Cloud::new(seed);
+        cloud.start_hub();
+        cloud.start_worker();
+        let observers = vec![cloud.observer("one"), cloud.observer("two")];
+        let run = Self {
+            rooms: vec![cloud.lobby],
+            cloud,
+            observers,
+            breaking,
+            moves: Vec::new(),
+        };
+        run.cloud
+            .settle(&run.observers)
+            .await
+            .expect("the system starts");
+        run
+    }
+
+    async fn step(&mut self) {
+        match self.cloud.rng.u32(0..10) {
+            0..6 => self.somebody_moves(),
+            6 => self.somebody_mutes(),
+            7 => self.a_room_comes_or_goes_in_discord(),
+            8 => self.a_room_comes_or_goes_through_the_api().await,
+            _ => self.something_breaks(),
+        }
+        let pause = self.cloud.rng.u64(0..400);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
+
+    fn somebody_moves(&mut self) {
+        let person = self.cloud.people[self.cloud.rng.usize(0..self.cloud.people.len())];
+        let room = self.rooms[self.cloud.rng.usize(0..self.rooms.len())];
+        let before = self
+            .cloud
+            .sim
+            .voice_states(self.cloud.guild)
+            .get(&person)
+            .map(|state| state.channel_id);
+        let leaves = before.is_some() && self.cloud.rng.bool();
+        let done: Done = if leaves {
+            (person, None)
+        } else {
+            (person, Some(room))
+        };
+        let acted = match done.1 {
+            Some(room) => self.cloud.sim.join(person, room),
+            None => self.cloud.sim.leave(person),
+        };
+        if acted.is_err() || done.1 == before {
+            return;
+        }
+        self.moves.extend(before.map(|room| (person, room, false)));
+        self.moves.extend(done.1.map(|room| (person, room, true)));
+    }
+
+    fn somebody_mutes(&mut self) {
+        let person = self.cloud.people[self.cloud.rng.usize(0..self.cloud.people.len())];
+        // Refused when the person is in no room.
+        let _ = self.cloud.sim.set_self_mute(person, self.cloud.rng.bool());
+    }
+
+    fn a_room_comes_or_goes_in_discord(&mut self) {
+        if self.rooms.len() > 3 || (self.rooms.len() > 1 && self.cloud.rng.bool()) {
+            let room = self.rooms.remove(self.cloud.rng.usize(1..self.rooms.len()));
+            self.everybody_out(room);
+            let _ = self.cloud.sim.delete_channel(room);
+        } else {
+            self.rooms.push(
+                self.cloud
+                    .sim
+                    .add_voice_channel(self.cloud.guild, "made in Discord"),
+            );
+        }
+    }
+
+    fn everybody_out(&mut self, room: ChannelId) {
+        let inside = self.cloud.sim.voice_states(self.cloud.guild);
+        let inside = inside
+            .into_iter()
+            .filter(|(_, state)| state.channel_id == room);
+        self.moves
+            .extend(inside.map(|(person, _)| (person, room, false)));
+    }
+
+    async fn a_room_comes_or_goes_through_the_api(&mut self) {
+        if self.rooms.len() > 1 && self.cloud.rng.bool() {
+            let room = self.rooms[self.cloud.rng.usize(1..self.rooms.len())];
+            let before = self.moves.len();
+            self.everybody_out(room);
+            let path = format!("/api/end-room/{room}");
+            match self.cloud.call(Method::DELETE, &path, "").await {
+                Ok((StatusCode::OK, _)) => {}
+                // The hub or Discord was away: whether it happened is for the simulator to say.
+                _ => self.moves.truncate(before),
+            }
+        } else {
+            let _ = self
+                .cloud
+                .call(
+                    Method::POST,
+                    "/api/create-room",
+                    r#"{"name":"made by the API"}"#,
+                )
+                .await;
+        }
+        let rooms = self.cloud.sim.channels(self.cloud.guild).into_iter();
+        self.rooms = rooms
+            .filter(|room| room.kind == ChannelKind::Voice)
+            .map(|room| room.id)
+            .collect();
+    }
+
+    fn something_breaks(&mut self) {
+        let kind = match self.breaking {
+            Breaking::Everything => [
+                Breaking::Connection,
+                Breaking::Session,
+                Breaking::Hub,
+                Breaking::Worker,
+            ][self.cloud.rng.usize(0..4)],
+            kind => kind,
+        };
+        let Cloud { sim, bot, rng, .. } = &mut self.cloud;
+        match (kind, rng.u32(0..3)) {
+            (Breaking::Connection, 0) => sim.cut(&*bot),
+            (Breaking::Connection, 1) => sim.reconnect(&*bot),
+            (Breaking::Connection, _) => sim.invalidate(&*bot, true),
+            (Breaking::Session, 0) => {
+                sim.refuse_next_resume(&*bot, 1);
+                sim.cut(&*bot);
+            }
+            (Breaking::Session, _) => sim.invalidate(&*bot, false),
+            (Breaking::Hub, _) => {
+                self.cloud.kill_hub();
+                self.cloud.start_hub();
+            }
+            (Breaking::Worker, _) => {
+                self.cloud.kill_worker();
+                self.cloud.start_worker();
+            }
+            (Breaking::Nothing | Breaking::Everything, _) => {}
+        }
+    }
+
+    /// What an observer was told of joins and leaves, in order.
+    fn told(observer: &Observer) -> Vec<(UserId, ChannelId, bool)> {
+        let events = observer.seen().events;
+        let of = |event: &HubEvent| match event {
+            HubEvent::VoiceJoined(joined) => Some((joined.user_id, joined.channel_id, true)),
+            HubEvent::VoiceLeft(left) => Some((left.user_id, left.channel_id?, false)),
+            _ => None,
+        };
+        let moves = events.iter().filter_map(|(_, _, event)| of(event));
+        moves
+            .map(|(user, room, joined)| (UserId(user.get()), ChannelId(room.get()), joined))
+            .collect()
+    }
+}
+
+async fn check(breaking: Breaking, seed: u64) {
+    let mut run = Run::start(seed, breaking).await;
+    for _ in 0..60 {
+        run.step().await;
+    }
+    let settled = run.cloud.settle(&run.observers).await;
+    for (number, observer) in run.observers.iter().enumerate() {
+        let seen = observer.seen();
+        let context = || {
+            format!(
+                "SEED={seed} {breaking:?}, observer {number}\n{}",
+                run.cloud.story()
+            )
+        };
+        assert!(seen.faults.is_empty(), "{:#?}\n{}", seen.faults, context());
+        assert!(
+            settled.is_some(),
+            "{:#?}\nis not\n{:#?}\n{}",
+            seen.model,
+            run.cloud.truth(),
+            context()
+        );
+        if matches!(breaking, Breaking::Nothing | Breaking::Connection) {
+            // Nothing was lost for good, so every single join and leave must have been told, once and in order.
+            assert_eq!(Run::told(observer), run.moves, "{}", context());
+        }
+    }
+    let complaints = run.cloud.sim.complaints();
+    assert!(
+        complaints.is_empty(),
+        "SEED={seed} {breaking:?}: {complaints:#?}"
+    );
+}
+
+async fn check_all(breaking: Breaking, count: u64) {
+    for seed in seeds(count) {
+        check(breaking, seed).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn exactly_once_while_nothing_breaks() {
+    check_all(Breaking::Nothing, 20).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn exactly_once_while_the_connection_breaks() {
+    check_all(Breaking::Connection, 60).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn exactly_once_while_the_session_is_lost() {
+    check_all(Breaking::Session, 60).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn exactly_once_while_the_backend_is_killed() {
+    check_all(Breaking::Hub, 60).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn exactly_once_while_the_worker_is_killed() {
+    check_all(Breaking::Worker, 60).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn exactly_once_while_everything_breaks() {
+    check_all(Breaking::Everything, 60).await;
+}
