@@ -21,3 +21,18 @@ mod forward_gateway;
 #[cfg(feature = "forward")]
 #[path = "api/forward_posts.rs"]
 mod forward_posts;
+#[cfg(feature = "server")]
+#[path = "api/server_announce.rs"]
+mod server_announce;
+#[cfg(feature = "server")]
+#[path = "api/server_http.rs"]
+mod server_http;
+#[cfg(feature = "server")]
+#[path = "api/server_jwt.rs"]
+mod server_jwt;
+#[cfg(feature = "server")]
+#[path = "api/server_support.rs"]
+mod server_support;
+#[cfg(feature = "server")]
+#[path = "api/server_ws.rs"]
+mod server_ws;

@@ -60,8 +60,10 @@ enum Step {
 enum End {
     /// We close.
     Close(Close),
-    /// The peer closed, with this code, or vanished.
+    /// The peer closed, perhaps with a code.
     Peer(Option<u16>),
+    /// The peer vanished.
+    Gone,
 }
 
 /// Serves a connection until its end.
@@ -135,6 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 }
                 Step::Timeout => self.session.handle_timeout(now),
                 Step::Incoming(Incoming::Closed(code)) => return End::Peer(code),
+                Step::Incoming(Incoming::Gone) => return End::Gone,
                 Step::Incoming(incoming) => self.handle_incoming(incoming, now),
                 Step::Head => None,
             };
@@ -163,7 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 close::POLICY,
                 close::reason::BAD_MESSAGE,
             ))),
-            Incoming::Closed(_) => None,
+            Incoming::Closed(_) | Incoming::Gone => None,
         }
     }
 
@@ -284,14 +287,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             .fetch_sub(self.buffered.cast_signed(), Relaxed);
         let (code, reason) = match &end {
             End::Close(close) => (Some(close.code), close.reason),
-            End::Peer(code) => (
-                *code,
-                if code.is_some() {
-                    "client_closed"
-                } else {
-                    "client_gone"
-                },
-            ),
+            End::Peer(code) => (*code, "client_closed"),
+            End::Gone => (None, "client_gone"),
         };
         metrics.closed.add(reason);
         let user = self.user.as_ref().map(|user| user.sub.as_str());
@@ -316,8 +313,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 self.pump.close(close.code, close.reason, wait).await;
             }
             // Lets the answer to the close frame out.
-            End::Peer(Some(_)) => self.pump.finish(wait).await,
-            End::Peer(None) => {}
+            End::Peer(_) => self.pump.finish(wait).await,
+            End::Gone => {}
         }
         Metrics::add(&self.shared.metrics.delivered, self.pump.take_delivered());
     }

@@ -1,5 +1,6 @@
 use std::{
     collections::VecDeque,
+    future::poll_fn,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -14,7 +15,7 @@ use async_tungstenite::{
 };
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 use crate::server::log::{Cursor, Head};
@@ -49,8 +50,10 @@ pub(super) enum Incoming {
     Text(Utf8Bytes),
     Binary,
     Control,
-    /// The peer closed or is gone.
+    /// The peer closed, perhaps with a code.
     Closed(Option<u16>),
+    /// The peer is gone without a word.
+    Gone,
     TooLarge,
     /// The peer broke the WebSocket protocol.
     Protocol,
@@ -117,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
     /// Writes what can be written; then reads, if wanted. Pending only when both wait.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, read: bool) -> Poll<Incoming> {
         if self.poll_write(cx).is_err() {
-            return Poll::Ready(Incoming::Closed(None));
+            return Poll::Ready(Incoming::Gone);
         }
         if !read {
             return Poll::Pending;
@@ -139,7 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
             Some(Ok(Message::Pong(_) | Message::Frame(_))) => Incoming::Control,
             Some(Err(Error::Capacity(_))) => Incoming::TooLarge,
             Some(Err(Error::Protocol(_) | Error::Utf8(_))) => Incoming::Protocol,
-            Some(Err(_)) | None => Incoming::Closed(None),
+            Some(Err(_)) | None => Incoming::Gone,
         })
     }
 
@@ -153,19 +156,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
             reason: Utf8Bytes::from_static(reason),
         };
         self.send(Message::Close(Some(frame)));
-        let farewell = std::future::poll_fn(|cx| {
-            while let Poll::Ready(incoming) = self.poll(cx, true) {
-                if matches!(
-                    incoming,
-                    Incoming::Closed(_) | Incoming::TooLarge | Incoming::Protocol
-                ) {
-                    return self.poll_write(cx).map_or(Poll::Ready(()), |done| {
-                        if done { Poll::Ready(()) } else { Poll::Pending }
-                    });
+        let farewell = async {
+            // Until the peer has answered; a peer that broke the protocol is not understood any more.
+            let written = poll_fn(|cx| {
+                while let Poll::Ready(incoming) = self.poll(cx, true) {
+                    if !matches!(
+                        incoming,
+                        Incoming::Text(_) | Incoming::Binary | Incoming::Control
+                    ) {
+                        return Poll::Ready(());
+                    }
                 }
-            }
-            Poll::Pending
-        });
+                Poll::Pending
+            });
+            written.await;
+            self.flush().await;
+            self.drain().await;
+        };
         let _ = tokio::time::timeout(wait, farewell).await;
     }
 
@@ -173,12 +180,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
     pub(super) async fn finish(&mut self, wait: Duration) {
         self.cursor = None;
         self.snapshot = None;
+        // The answer to the close frame is in the WebSocket's buffer.
         self.dirty = true;
-        let rest = std::future::poll_fn(|cx| match self.poll_write(cx) {
+        let _ = tokio::time::timeout(wait, self.flush()).await;
+    }
+
+    async fn flush(&mut self) {
+        poll_fn(|cx| match self.poll_write(cx) {
             Ok(false) => Poll::Pending,
             Ok(true) | Err(_) => Poll::Ready(()),
-        });
-        let _ = tokio::time::timeout(wait, rest).await;
+        })
+        .await;
+    }
+
+    /// Reads to the end: over TCP, a connection closed with unread input is reset, and the close frame may be lost.
+    async fn drain(&mut self) {
+        let io = self.ws.get_mut().get_mut();
+        let mut buffer = [0; 1024];
+        let _ = io.shutdown().await;
+        while let Ok(1..) = io.read(&mut buffer).await {}
     }
 
     /// Whether all is written.
