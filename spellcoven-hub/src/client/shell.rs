@@ -168,6 +168,37 @@ enum Command {
 /// A client of `/api/ws`: gives [`Update`]s and keeps a [`RoomsView`].
 ///
 /// Dropping it closes the connection and ends its task.
+///
+/// # Examples
+///
+/// ```
+/// use spellcoven_hub::client::{HubClient, Update};
+/// # use spellcoven_hub::client::{BoxFuture, Connector, DialError, IoStream};
+/// # struct NoHub;
+/// # impl Connector for NoHub {
+/// #     fn dial<'a>(&'a self, _: &'a http::Uri) -> BoxFuture<'a, Result<Box<dyn IoStream>, DialError>> {
+/// #         Box::pin(async { Err(DialError::Connect(std::io::ErrorKind::ConnectionRefused.into())) })
+/// #     }
+/// # }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut client = HubClient::builder("ws://127.0.0.1:3000/api/ws", "a token")
+///     .max_attempts(1)
+/// #   .connector(NoHub)
+///     .start()?;
+/// while let Some(update) = client.next().await {
+///     match update {
+///         Update::Event { event, .. } => println!("{event:?}; now {} rooms", client.view().room_count()),
+///         Update::Disconnected { reason, retry_in, .. } => println!("{reason}; again in {retry_in:?}"),
+///         // A program with a person in front offers `client.reconnect()` here.
+///         Update::GaveUp { .. } | Update::Unauthorized { .. } => break,
+///         _ => {}
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct HubClient {
     updates: mpsc::Receiver<Update>,

@@ -26,6 +26,7 @@
 mod backoff;
 #[cfg(feature = "discord-gateway")]
 pub mod gateway;
+mod log;
 mod outbox;
 mod poster;
 mod shell;

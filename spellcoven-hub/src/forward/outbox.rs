@@ -458,6 +458,11 @@ impl Outbox {
         self.backoff.reset();
     }
 
+    /// What the last exchange failed of.
+    pub(super) fn failure(&self) -> Option<UnhealthyReason> {
+        self.failure
+    }
+
     /// Posts owed: the one in flight, the queued, the snapshot to be made.
     pub(super) fn depth(&self) -> usize {
         let head = matches!(self.head_kind(), Some(Kind::Event(_) | Kind::Snapshot));

@@ -10,9 +10,10 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
-use super::outbox::{Outbox, OutboxConfig, Outcome, Post, Step, Verdict};
+use super::log;
+use super::outbox::{Outbox, OutboxConfig, Outcome, Post, Step};
 use super::poster::{EndpointError, HyperPoster, PostAnswer, Poster};
-use super::status::{ForwardStatus, UnhealthyReason};
+use super::status::ForwardStatus;
 use crate::clock::{Clock, SystemClock};
 use crate::wire::headers::{DELIVERY, SIGNATURE, TIMESTAMP};
 use crate::wire::signature::sign;
@@ -234,7 +235,7 @@ impl Drop for Owner {
 /// forwarder.snapshot(GuildSnapshot { guild_id, rooms: vec![] });
 /// forwarder.send(HubEvent::RoomDeleted(RoomDeleted { channel_id: Snowflake::new(2), guild_id }));
 /// assert!(forwarder.shutdown(Duration::from_secs(5)).await);
-/// assert_eq!(forwarder.status().delivered, 2);
+/// assert_eq!(forwarder.status().outbox_depth, 0);
 /// # Ok(())
 /// # }
 /// ```
@@ -407,7 +408,7 @@ impl Driver {
                 let request_id = answer.request_id.clone();
                 (outcome(&answer), request_id, None)
             }
-            Ok(Err(error)) => (Outcome::Unreachable, None, Some(describe(&error))),
+            Ok(Err(error)) => (Outcome::Unreachable, None, Some(log::describe(&error))),
             Err(_) => (
                 Outcome::Unreachable,
                 None,
@@ -418,17 +419,20 @@ impl Driver {
             Outcome::Answer { status, .. } => Some(*status),
             Outcome::Unreachable => None,
         };
-        let verdict = self
-            .shared
-            .outbox()
-            .handle_outcome(outcome, Instant::now().into_std());
-        log(
-            &post,
-            &verdict,
+        let (verdict, before, after) = {
+            let mut outbox = self.shared.outbox();
+            let before = outbox.failure();
+            let verdict = outbox.handle_outcome(outcome, Instant::now().into_std());
+            (verdict, before, outbox.failure())
+        };
+        let told = log::Told {
             status,
-            request_id.as_deref(),
-            error.as_deref(),
-        );
+            request_id,
+            error,
+            before,
+            after,
+        };
+        log::post_ended(&post, &verdict, &told);
     }
 
     fn headers(&self, post: &Post) -> HeaderMap {
@@ -457,83 +461,6 @@ fn outcome(answer: &PostAnswer) -> Outcome {
         retry_after: answer.retry_after,
         epoch: epoch.filter(|epoch| !epoch.is_empty() && epoch.len() <= MAX_EPOCH_LEN),
         synced,
-    }
-}
-
-/// An error and its causes in one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        // Some libraries print the cause as well as giving it.
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
-fn log(
-    post: &Post,
-    verdict: &Verdict,
-    status: Option<u16>,
-    request_id: Option<&str>,
-    error: Option<&str>,
-) {
-    let (event, delivery_id) = (post.kind.name(), &*post.delivery_id);
-    match verdict {
-        Verdict::Delivered { restarted: false } => tracing::debug!(event, delivery_id, "delivered"),
-        Verdict::Delivered { restarted: true } => {
-            tracing::info!(
-                event,
-                delivery_id,
-                "delivered; the hub restarted, its state is sent anew"
-            );
-        }
-        Verdict::Dropped => {
-            tracing::error!(
-                event,
-                delivery_id,
-                status,
-                request_id,
-                "the hub refused the event for good; dropped"
-            );
-        }
-        Verdict::Retry { delay, reason } => {
-            let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(
-                event,
-                delivery_id,
-                status,
-                request_id,
-                error,
-                delay_ms,
-                "not delivered, will be retried: {reason}"
-            );
-        }
-        Verdict::Superseded {
-            reason: reason @ UnhealthyReason::SignatureRefused,
-        } => {
-            tracing::warn!(
-                event,
-                delivery_id,
-                status,
-                request_id,
-                "not delivered: {reason}"
-            );
-        }
-        Verdict::Superseded { reason } => {
-            tracing::debug!(
-                event,
-                delivery_id,
-                status,
-                request_id,
-                error,
-                "not delivered, not repeated: {reason}"
-            );
-        }
     }
 }
 
