@@ -7,7 +7,7 @@ use crate::endpoint::RetryClass;
 /// Discord recognises a repeated nonce for "a few minutes"; a minute is inside.
 ///
 /// See Discord: Message Resource, "Create Message" (`enforce_nonce`).
-const NONCE_REMEMBERED: Duration = Duration::from_secs(60);
+pub(crate) const NONCE_REMEMBERED: Duration = Duration::from_secs(60);
 
 /// How one attempt failed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

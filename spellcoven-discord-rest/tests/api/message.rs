@@ -50,6 +50,23 @@ async fn no_retry_when_discord_may_have_forgotten_the_nonce() {
     assert_eq!(transport.seen().len(), 1);
 }
 
+/// Nor when the wait for the bucket takes that long.
+#[tokio::test(start_paused = true)]
+async fn no_retry_after_a_long_wait_for_the_bucket() {
+    let transport = Scripted::new(|n, _| match n {
+        0 => Reply::Answer(bucketed(answer(502, json!(null)), 5, 0, 90.0)),
+        _ => reply(200, message()),
+    });
+    let client = transport
+        .builder()
+        .max_wait(Duration::from_secs(600))
+        .build()
+        .unwrap();
+    let error = client.send_message(channel_id(), "hi").await.unwrap_err();
+    assert_kind!(error, RestErrorKind::OutcomeUnknown);
+    assert_eq!(transport.seen().len(), 1);
+}
+
 /// It may have been sent by the first attempt, whatever the last one met.
 #[tokio::test(start_paused = true)]
 async fn a_later_refusal_does_not_make_the_outcome_known() {
