@@ -1,5 +1,11 @@
 //! Tests of the simulator through its public API, with raw clients that share no code with it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
+
 mod api {
     pub(crate) mod support;
 

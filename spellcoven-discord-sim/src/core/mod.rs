@@ -10,9 +10,12 @@
 
 mod actions;
 mod audit;
+mod channel_actions;
 mod dispatch;
+mod fault_actions;
 mod gateway;
 mod model;
+mod people;
 mod rest;
 mod visibility;
 mod voice;

@@ -10,6 +10,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::lenient::Lenient;
 use super::websocket;
 use crate::core::Request;
 use crate::sim::Sim;
@@ -50,7 +51,7 @@ impl Sim {
         });
         let served = hyper::server::conn::http1::Builder::new()
             .auto_date_header(false)
-            .serve_connection(TokioIo::new(io), service)
+            .serve_connection(TokioIo::new(Lenient::new(io)), service)
             .with_upgrades()
             .await;
         if let Err(error) = served {

@@ -1,6 +1,7 @@
 //! The thin part: HTTP/1.1 and WebSocket around the world.
 
 mod http;
+mod lenient;
 mod server;
 mod websocket;
 

@@ -17,8 +17,14 @@ async fn op_4_joins_moves_and_leaves() {
         .send(4, &json!({"guild_id": scene.guild.get(), "channel_id": scene.lobby.get(), "self_mute": true, "self_deaf": false}))
         .await;
     let state = client.expect("VOICE_STATE_UPDATE").await;
-    assert_eq!(state["session_id"], client.session, "the Gateway session's id");
-    assert_eq!((state["self_mute"].clone(), state["user_id"].clone()), (json!(true), json!(scene.bot.user_id)));
+    assert_eq!(
+        state["session_id"], client.session,
+        "the Gateway session's id"
+    );
+    assert_eq!(
+        (state["self_mute"].clone(), state["user_id"].clone()),
+        (json!(true), json!(scene.bot.user_id))
+    );
     let server = client.expect("VOICE_SERVER_UPDATE").await;
     assert_eq!(server["endpoint"], "127.0.0.1:2");
     assert_eq!(server["guild_id"], json!(scene.guild));
@@ -27,7 +33,10 @@ async fn op_4_joins_moves_and_leaves() {
     client.expect("VOICE_STATE_UPDATE").await;
     client.expect("VOICE_SERVER_UPDATE").await;
     client.send(4, &to(None)).await;
-    assert_eq!(client.expect("VOICE_STATE_UPDATE").await["channel_id"], json!(null));
+    assert_eq!(
+        client.expect("VOICE_STATE_UPDATE").await["channel_id"],
+        json!(null)
+    );
     client.silent().await;
 }
 
@@ -46,7 +55,10 @@ async fn a_join_that_is_not_allowed_has_no_answer() {
     client.expect("VOICE_STATE_UPDATE").await;
     // MOVE_MEMBERS let it in; without it the channel is full.
     let bits = Permissions::DEFAULT_BOT & !Permissions::MOVE_MEMBERS;
-    scene.sim.set_permissions(&scene.bot, scene.guild, bits).unwrap();
+    scene
+        .sim
+        .set_permissions(&scene.bot, scene.guild, bits)
+        .unwrap();
     client.expect("GUILD_ROLE_UPDATE").await;
     client.send(4, &to).await;
     client.silent().await;
@@ -70,11 +82,23 @@ async fn the_bot_leaves_voice_when_its_session_ends_and_stays_through_a_resume()
 #[tokio::test(start_paused = true)]
 async fn wrong_fields_are_4001() {
     for (op, d) in [
-        (3, json!({"activities": [], "status": "online", "afk": false})),
+        (
+            3,
+            json!({"activities": [], "status": "online", "afk": false}),
+        ),
         (3, json!({"since": null, "status": "online", "afk": false})),
-        (3, json!({"since": null, "activities": [], "status": "away", "afk": false})),
-        (4, json!({"channel_id": null, "self_mute": false, "self_deaf": false})),
-        (4, json!({"guild_id": "1", "self_mute": false, "self_deaf": false})),
+        (
+            3,
+            json!({"since": null, "activities": [], "status": "away", "afk": false}),
+        ),
+        (
+            4,
+            json!({"channel_id": null, "self_mute": false, "self_deaf": false}),
+        ),
+        (
+            4,
+            json!({"guild_id": "1", "self_mute": false, "self_deaf": false}),
+        ),
         (4, json!({"guild_id": "1", "channel_id": null})),
         (8, json!({"guild_id": "1"})),
         (8, json!({"guild_id": "1", "query": "", "limit": 0})),
@@ -93,7 +117,12 @@ async fn wrong_fields_are_4001() {
 async fn a_right_presence_is_silent() {
     let scene = scene();
     let mut client = scene.ready().await;
-    client.send(3, &json!({"since": null, "activities": [], "status": "online", "afk": false})).await;
+    client
+        .send(
+            3,
+            &json!({"since": null, "activities": [], "status": "online", "afk": false}),
+        )
+        .await;
     client.silent().await;
 }
 
@@ -108,19 +137,47 @@ async fn members_come_in_chunks_and_a_whole_guild_only_every_30_s() {
     client.send(8, &whole).await;
     let first = client.expect("GUILD_MEMBERS_CHUNK").await;
     assert_eq!(first["members"].as_array().unwrap().len(), 1000);
-    assert_eq!((first["chunk_index"].clone(), first["chunk_count"].clone()), (json!(0), json!(2)));
+    assert_eq!(
+        (first["chunk_index"].clone(), first["chunk_count"].clone()),
+        (json!(0), json!(2))
+    );
     assert_eq!(first["nonce"], "n");
-    assert_eq!(client.expect("GUILD_MEMBERS_CHUNK").await["members"].as_array().unwrap().len(), 103);
+    assert_eq!(
+        client.expect("GUILD_MEMBERS_CHUNK").await["members"]
+            .as_array()
+            .unwrap()
+            .len(),
+        103
+    );
     client.send(8, &whole).await;
     let limited = client.expect("RATE_LIMITED").await;
-    assert_eq!((limited["opcode"].clone(), limited["meta"]["nonce"].clone()), (json!(8), json!("n")));
+    assert_eq!(
+        (limited["opcode"].clone(), limited["meta"]["nonce"].clone()),
+        (json!(8), json!("n"))
+    );
     assert!((limited["retry_after"].as_f64().unwrap() - 30.0).abs() < 1.0);
-    client.send(8, &json!({"guild_id": scene.guild, "user_ids": [scene.alice.get(), 5]})).await;
+    client
+        .send(
+            8,
+            &json!({"guild_id": scene.guild, "user_ids": [scene.alice.get(), 5]}),
+        )
+        .await;
     let one = client.expect("GUILD_MEMBERS_CHUNK").await;
     assert_eq!(one["members"][0]["user"]["username"], "alice");
     assert_eq!(one["not_found"], json!(["5"]));
-    client.send(8, &json!({"guild_id": scene.guild, "query": "P10", "limit": 3})).await;
-    assert_eq!(client.expect("GUILD_MEMBERS_CHUNK").await["members"].as_array().unwrap().len(), 3);
+    client
+        .send(
+            8,
+            &json!({"guild_id": scene.guild, "query": "P10", "limit": 3}),
+        )
+        .await;
+    assert_eq!(
+        client.expect("GUILD_MEMBERS_CHUNK").await["members"]
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,8 +185,16 @@ async fn sounds_and_channel_info() {
     let scene = scene();
     let mut client = scene.ready().await;
     client.send(31, &json!({"guild_ids": [scene.guild]})).await;
-    assert_eq!(client.expect("SOUNDBOARD_SOUNDS").await["soundboard_sounds"], json!([]));
-    client.send(43, &json!({"guild_id": scene.guild, "fields": ["status"]})).await;
+    assert_eq!(
+        client.expect("SOUNDBOARD_SOUNDS").await["soundboard_sounds"],
+        json!([])
+    );
+    client
+        .send(43, &json!({"guild_id": scene.guild, "fields": ["status"]}))
+        .await;
     let info = client.expect("CHANNEL_INFO").await;
-    assert_eq!(info["channels"], json!([{"id": scene.lobby, "status": null}]));
+    assert_eq!(
+        info["channels"],
+        json!([{"id": scene.lobby, "status": null}])
+    );
 }

@@ -1,1 +1,90 @@
-//! determinism
+//! The same seed, the same run.
+
+use serde_json::json;
+use spellcoven_discord_sim::Sim;
+
+use super::support::{Client, INTENTS, Scene, scene_with};
+
+async fn run(seed: u64) -> String {
+    let scene: Scene = scene_with(|b| b.seed(seed));
+    for n in 0..5 {
+        let guild = scene.sim.add_guild(&format!("g{n}"));
+        scene.sim.add_bot_to_guild(&scene.bot, guild).unwrap();
+    }
+    let mut client = scene.connect().await;
+    client.hello().await;
+    client.identify(&scene.bot.token, INTENTS).await;
+    client.expect("READY").await;
+    for _ in 0..6 {
+        client.expect("GUILD_CREATE").await;
+    }
+    scene.sim.join(scene.alice, scene.lobby).unwrap();
+    scene.create(&json!({"name": "x", "type": 2}));
+    client.expect("VOICE_STATE_UPDATE").await;
+    client.expect("CHANNEL_CREATE").await;
+    let token = &scene.bot.token;
+    format!(
+        "{token}\n{}",
+        serde_json::to_string(&scene.sim.journal()).unwrap()
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_seed_is_the_same_run_and_another_is_another() {
+    let first = run(11).await;
+    assert_eq!(first, run(11).await);
+    assert_ne!(first, run(12).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn guilds_come_in_an_order_by_chance() {
+    let mut orders = std::collections::BTreeSet::new();
+    for seed in 0..10 {
+        let sim = Sim::builder()
+            .seed(seed)
+            .start_time(1_795_392_000_000)
+            .build();
+        let guild = sim.add_guild("0");
+        let bot = sim.add_bot("bot", guild);
+        for n in 1..4 {
+            let guild = sim.add_guild(&n.to_string());
+            sim.add_bot_to_guild(&bot, guild).unwrap();
+        }
+        let mut client = Client::connect(&sim, "v=10").await;
+        client.hello().await;
+        client.identify(&bot.token, INTENTS).await;
+        client.expect("READY").await;
+        let mut order = Vec::new();
+        for _ in 0..4 {
+            order.push(
+                client.expect("GUILD_CREATE").await["name"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned(),
+            );
+        }
+        orders.insert(order);
+    }
+    assert!(orders.len() > 1);
+}
+
+#[test]
+fn a_token_has_the_shape_of_discords() {
+    use base64::Engine;
+    let sim = Sim::builder().seed(1).build();
+    let guild = sim.add_guild("g");
+    let bot = sim.add_bot("bot", guild);
+    let parts: Vec<&str> = bot.token.split('.').collect();
+    assert_eq!(
+        parts
+            .iter()
+            .map(|part| part.len())
+            .skip(1)
+            .collect::<Vec<_>>(),
+        [6, 38]
+    );
+    let id = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(parts[0])
+        .unwrap();
+    assert_eq!(String::from_utf8(id).unwrap(), bot.user_id.to_string());
+}

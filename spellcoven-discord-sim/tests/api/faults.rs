@@ -13,7 +13,10 @@ async fn a_cut_has_no_close_frame() {
     let mut client = scene.ready().await;
     scene.sim.cut(&scene.bot);
     assert_eq!(client.read().await, Read::Dropped);
-    assert_eq!(scene.sim.with(|w| w.session_count(scene.bot.user_id)), (1, 0));
+    assert_eq!(
+        scene.sim.with(|w| w.session_count(scene.bot.user_id)),
+        (1, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -27,8 +30,14 @@ async fn op_7_then_a_close_after_the_grace() {
     client.expect("VOICE_STATE_UPDATE").await;
     assert_eq!(client.closed().await, 4000);
     let waited = scene.sim.now() - begin;
-    assert!(waited >= Duration::from_secs(3) && waited < Duration::from_secs(4), "{waited:?}");
-    assert_eq!(scene.sim.with(|w| w.session_count(scene.bot.user_id)), (1, 0));
+    assert!(
+        waited >= Duration::from_secs(3) && waited < Duration::from_secs(4),
+        "{waited:?}"
+    );
+    assert_eq!(
+        scene.sim.with(|w| w.session_count(scene.bot.user_id)),
+        (1, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,14 +75,32 @@ async fn commands_after_op_9_are_4003() {
 #[tokio::test(start_paused = true)]
 async fn close_codes_end_or_keep_the_session() {
     for (code, kept) in [
-        (1000, 1), (4000, 1), (4001, 1), (4002, 1), (4003, 0), (4004, 0), (4005, 1), (4006, 0), (4007, 0),
-        (4008, 1), (4009, 0), (4010, 0), (4011, 0), (4012, 0), (4013, 0), (4014, 0),
+        (1000, 1),
+        (4000, 1),
+        (4001, 1),
+        (4002, 1),
+        (4003, 0),
+        (4004, 0),
+        (4005, 1),
+        (4006, 0),
+        (4007, 0),
+        (4008, 1),
+        (4009, 0),
+        (4010, 0),
+        (4011, 0),
+        (4012, 0),
+        (4013, 0),
+        (4014, 0),
     ] {
         let scene = scene();
         let mut client = scene.ready().await;
         scene.sim.close(&scene.bot, code);
         assert_eq!(client.closed().await, code);
-        assert_eq!(scene.sim.with(|w| w.session_count(scene.bot.user_id)), (kept, 0), "{code}");
+        assert_eq!(
+            scene.sim.with(|w| w.session_count(scene.bot.user_id)),
+            (kept, 0),
+            "{code}"
+        );
     }
 }
 

@@ -21,8 +21,15 @@ async fn hello_then_ready_then_the_guild() {
     assert_eq!(client.hello().await, 41_250);
     client.identify(&scene.bot.token, INTENTS).await;
     let ready = client.expect("READY").await;
-    assert!(client.raw.starts_with(r#"{"t":"READY","s":1,"op":0,"d":{"#), "{}", client.raw);
-    assert_eq!(ready["guilds"], json!([{"id": scene.guild.to_string(), "unavailable": true}]));
+    assert!(
+        client.raw.starts_with(r#"{"t":"READY","s":1,"op":0,"d":{"#),
+        "{}",
+        client.raw
+    );
+    assert_eq!(
+        ready["guilds"],
+        json!([{"id": scene.guild.to_string(), "unavailable": true}])
+    );
     assert_eq!(ready["resume_gateway_url"], "ws://127.0.0.1:9");
     assert!(ready.get("shard").is_none());
     let guild = client.expect("GUILD_CREATE").await;
@@ -36,8 +43,15 @@ async fn hello_then_ready_then_the_guild() {
 async fn identify_may_come_before_hello_is_read_and_as_a_binary_frame() {
     let scene = scene();
     let mut client = scene.connect().await;
-    let text = json!({"op": 2, "d": identify(&format!("Bot {}", scene.bot.token), INTENTS)}).to_string();
-    client.ws.send(async_tungstenite::tungstenite::Message::binary(text.into_bytes())).await.unwrap();
+    let text =
+        json!({"op": 2, "d": identify(&format!("Bot {}", scene.bot.token), INTENTS)}).to_string();
+    client
+        .ws
+        .send(async_tungstenite::tungstenite::Message::binary(
+            text.into_bytes(),
+        ))
+        .await
+        .unwrap();
     client.hello().await;
     client.expect("READY").await;
 }
@@ -53,17 +67,41 @@ async fn each_wrong_identify_has_its_close_code() {
     let rows: [(&str, Value, u16); 13] = [
         ("wrong token", good(&|d| d["token"] = json!("x")), 4004),
         ("no token", good(&|d| d["token"] = Value::Null), 4001),
-        ("no properties", good(&|d| d["properties"] = Value::Null), 4001),
+        (
+            "no properties",
+            good(&|d| d["properties"] = Value::Null),
+            4001,
+        ),
         ("no intents", good(&|d| d["intents"] = Value::Null), 4013),
-        ("intents that do not exist", good(&|d| d["intents"] = json!(1 << 17)), 4013),
-        ("privileged intents", good(&|d| d["intents"] = json!(2)), 4014),
-        ("shard over the count", good(&|d| d["shard"] = json!([1, 1])), 4010),
-        ("shard of no shape", good(&|d| d["shard"] = json!([1])), 4001),
+        (
+            "intents that do not exist",
+            good(&|d| d["intents"] = json!(1 << 17)),
+            4013,
+        ),
+        (
+            "privileged intents",
+            good(&|d| d["intents"] = json!(2)),
+            4014,
+        ),
+        (
+            "shard over the count",
+            good(&|d| d["shard"] = json!([1, 1])),
+            4010,
+        ),
+        (
+            "shard of no shape",
+            good(&|d| d["shard"] = json!([1])),
+            4001,
+        ),
         ("unknown op", json!({"op": 77, "d": null}), 4003),
         ("a command first", json!({"op": 4, "d": {}}), 4003),
         ("no op", json!({"d": null}), 4001),
         ("no object", json!([1]), 4002),
-        ("over 4096 bytes", json!({"op": 1, "d": null, "x": "y".repeat(4096)}), 4002),
+        (
+            "over 4096 bytes",
+            json!({"op": 1, "d": null, "x": "y".repeat(4096)}),
+            4002,
+        ),
     ];
     for (name, payload, code) in rows {
         assert_eq!(close_of(&scene, &payload).await, code, "{name}");
@@ -124,7 +162,11 @@ async fn heartbeats_are_answered_before_and_after_identify() {
     assert!(scene.sim.complaints().is_empty());
     client.send(1, &json!(99)).await;
     client.expect_op(11).await;
-    assert_eq!(scene.sim.complaints().len(), 1, "a number that was never sent");
+    assert_eq!(
+        scene.sim.complaints().len(),
+        1,
+        "a number that was never sent"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,7 +176,10 @@ async fn a_silent_client_is_closed_after_one_and_a_half_intervals_and_may_resume
     let begin = scene.sim.now();
     assert_eq!(client.closed().await, 4000);
     let waited = scene.sim.now() - begin;
-    assert!(waited >= Duration::from_millis(61_875) && waited < Duration::from_secs(62), "{waited:?}");
+    assert!(
+        waited >= Duration::from_millis(61_875) && waited < Duration::from_secs(62),
+        "{waited:?}"
+    );
     let (session, seq) = (client.session.clone(), client.seq);
     let mut client = scene.connect().await;
     client.hello().await;
@@ -173,7 +218,10 @@ async fn concurrency_keys_are_apart() {
 
 #[tokio::test(start_paused = true)]
 async fn guilds_and_their_events_go_to_their_shard_alone() {
-    let sim = Sim::builder().seed(1).settings(|s| s.max_concurrency = 2).build();
+    let sim = Sim::builder()
+        .seed(1)
+        .settings(|s| s.max_concurrency = 2)
+        .build();
     let first = sim.add_guild("a");
     let second = sim.add_guild("b");
     let bot = sim.add_bot("bot", first);
@@ -185,8 +233,18 @@ async fn guilds_and_their_events_go_to_their_shard_alone() {
         let mut d = identify(&bot.token, INTENTS);
         d["shard"] = json!([shard, 2]);
         client.send(2, &d).await;
-        assert_eq!(client.expect("READY").await["guilds"].as_array().unwrap().len(), 1);
-        let guild = client.expect("GUILD_CREATE").await["id"].as_str().unwrap().parse::<u64>().unwrap();
+        assert_eq!(
+            client.expect("READY").await["guilds"]
+                .as_array()
+                .unwrap()
+                .len(),
+            1
+        );
+        let guild = client.expect("GUILD_CREATE").await["id"]
+            .as_str()
+            .unwrap()
+            .parse::<u64>()
+            .unwrap();
         assert_eq!((guild >> 22) % 2, shard);
         seen.push((guild, client));
     }
@@ -206,7 +264,10 @@ async fn spending_the_days_identifies_ends_all_and_changes_the_token() {
     let mut first = scene.ready().await;
     tokio::time::advance(Duration::from_secs(5)).await;
     let _second = scene.ready().await;
-    assert_eq!(scene.get("/gateway/bot").json()["session_start_limit"]["remaining"], 0);
+    assert_eq!(
+        scene.get("/gateway/bot").json()["session_start_limit"]["remaining"],
+        0
+    );
     tokio::time::advance(Duration::from_secs(5)).await;
     let mut third = scene.connect().await;
     third.hello().await;
@@ -216,7 +277,12 @@ async fn spending_the_days_identifies_ends_all_and_changes_the_token() {
     assert_eq!(scene.get("/users/@me").status, 401);
     let token = scene.sim.token(&scene.bot).unwrap();
     assert_ne!(token, scene.bot.token);
-    assert_eq!(scene.sim.with(|world| world.session_count(scene.bot.user_id)), (0, 0));
+    assert_eq!(
+        scene
+            .sim
+            .with(|world| world.session_count(scene.bot.user_id)),
+        (0, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,9 +291,15 @@ async fn the_budget_begins_anew_after_a_day() {
     let mut client = scene.ready().await;
     client.close(1000).await;
     let limit = &scene.get("/gateway/bot").json()["session_start_limit"];
-    assert_eq!((limit["total"].as_u64(), limit["remaining"].as_u64()), (Some(5), Some(4)));
+    assert_eq!(
+        (limit["total"].as_u64(), limit["remaining"].as_u64()),
+        (Some(5), Some(4))
+    );
     tokio::time::advance(Duration::from_secs(24 * 3600)).await;
-    assert_eq!(scene.get("/gateway/bot").json()["session_start_limit"]["remaining"], 5);
+    assert_eq!(
+        scene.get("/gateway/bot").json()["session_start_limit"]["remaining"],
+        5
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -296,18 +368,30 @@ async fn closing_with_1000_or_1001_ends_the_session_and_other_codes_keep_it() {
         let scene = scene();
         let mut client = scene.ready().await;
         client.close(code).await;
-        assert_eq!(scene.sim.with(|w| w.session_count(scene.bot.user_id)), (kept, 0), "{code}");
+        assert_eq!(
+            scene.sim.with(|w| w.session_count(scene.bot.user_id)),
+            (kept, 0),
+            "{code}"
+        );
     }
     let scene = scene();
     let client = scene.ready().await;
     drop(client);
     tokio::task::yield_now().await;
     tokio::time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(scene.sim.with(|w| w.session_count(scene.bot.user_id)), (1, 0), "dropped");
+    assert_eq!(
+        scene.sim.with(|w| w.session_count(scene.bot.user_id)),
+        (1, 0),
+        "dropped"
+    );
     let journal = scene.sim.journal();
     assert!(journal.entries().iter().any(|entry| matches!(
         entry.what,
-        EntryKind::GatewayClosed { resumable: true, code: None, .. }
+        EntryKind::GatewayClosed {
+            resumable: true,
+            code: None,
+            ..
+        }
     )));
 }
 
@@ -324,6 +408,8 @@ async fn events_need_their_intent() {
 
 impl Client {
     async fn read_soon(&mut self) -> Option<Read> {
-        tokio::time::timeout(Duration::from_millis(1), self.read()).await.ok()
+        tokio::time::timeout(Duration::from_millis(1), self.read())
+            .await
+            .ok()
     }
 }

@@ -30,7 +30,10 @@ async fn a_fixed_window_with_headers_that_agree() {
     assert_eq!(over.header("retry-after"), Some("10"), "rounded up");
     assert_eq!(over.header("x-ratelimit-scope"), Some("user"));
     assert_eq!(over.header("x-ratelimit-remaining"), Some("0"));
-    assert_eq!(over.json(), json!({"message": "You are being rate limited.", "retry_after": 9.5, "global": false}));
+    assert_eq!(
+        over.json(),
+        json!({"message": "You are being rate limited.", "retry_after": 9.5, "global": false})
+    );
     assert_eq!(scene.sim.complaints().len(), 1);
     tokio::time::advance(Duration::from_millis(9_500)).await;
     assert_eq!(patch().status, 200);
@@ -40,9 +43,18 @@ async fn a_fixed_window_with_headers_that_agree() {
 async fn errors_count_too_and_each_channel_has_its_own_bucket() {
     let scene = scene();
     let hall = scene.sim.add_voice_channel(scene.guild, "Hall");
-    let patch = |channel, limit| scene.send("PATCH", &format!("/channels/{channel}"), &json!({"user_limit": limit}));
+    let patch = |channel, limit| {
+        scene.send(
+            "PATCH",
+            &format!("/channels/{channel}"),
+            &json!({"user_limit": limit}),
+        )
+    };
     let refused = patch(scene.lobby, 100);
-    assert_eq!((refused.status, refused.header("x-ratelimit-remaining")), (400, Some("4")));
+    assert_eq!(
+        (refused.status, refused.header("x-ratelimit-remaining")),
+        (400, Some("4"))
+    );
     for _ in 0..4 {
         patch(scene.lobby, 5);
     }
@@ -59,13 +71,25 @@ async fn making_and_editing_messages_share_a_hash_and_count_apart() {
         last = scene.send("POST", &path, &json!({"content": "x"}));
     }
     assert_eq!(last.header("x-ratelimit-remaining"), Some("0"));
-    assert_eq!(scene.send("POST", &path, &json!({"content": "x"})).status, 429);
+    assert_eq!(
+        scene.send("POST", &path, &json!({"content": "x"})).status,
+        429
+    );
     let id = last.json()["id"].as_str().unwrap().to_owned();
     let edit = scene.send("PATCH", &format!("{path}/{id}"), &json!({"content": "y"}));
-    assert_eq!((edit.status, edit.header("x-ratelimit-remaining")), (200, Some("4")));
-    assert_eq!(edit.header("x-ratelimit-bucket"), last.header("x-ratelimit-bucket"));
+    assert_eq!(
+        (edit.status, edit.header("x-ratelimit-remaining")),
+        (200, Some("4"))
+    );
+    assert_eq!(
+        edit.header("x-ratelimit-bucket"),
+        last.header("x-ratelimit-bucket")
+    );
     let other = scene.get(&format!("/channels/{}", scene.lobby));
-    assert_ne!(edit.header("x-ratelimit-bucket"), other.header("x-ratelimit-bucket"));
+    assert_ne!(
+        edit.header("x-ratelimit-bucket"),
+        other.header("x-ratelimit-bucket")
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -76,11 +100,18 @@ async fn the_third_rename_meets_the_hidden_limit_and_other_edits_do_not() {
     assert_eq!(patch(json!({"name": "a"})).status, 200);
     assert_eq!(patch(json!({"name": "b"})).status, 200);
     let third = patch(json!({"name": "c"}));
-    assert_eq!((third.status, third.header("x-ratelimit-remaining")), (429, Some("2")));
+    assert_eq!(
+        (third.status, third.header("x-ratelimit-remaining")),
+        (429, Some("2"))
+    );
     assert_eq!(third.header("retry-after"), Some("600"));
     assert_eq!(third.json()["retry_after"], 600.0);
     assert_eq!(patch(json!({"user_limit": 2})).status, 200);
-    assert_eq!(patch(json!({"name": "b"})).status, 200, "the same name is no change");
+    assert_eq!(
+        patch(json!({"name": "b"})).status,
+        200,
+        "the same name is no change"
+    );
     assert_eq!(scene.sim.channels(scene.guild)[0].name, "b");
     tokio::time::advance(Duration::from_secs(600)).await;
     assert_eq!(patch(json!({"name": "c"})).status, 200);
@@ -91,15 +122,28 @@ async fn fifty_in_a_second_over_all_routes() {
     let scene = scene_with(|b| b.settings(|s| s.default_limit = RateLimit::per_seconds(1000, 1)));
     let lobby = format!("/channels/{}", scene.lobby);
     for n in 0..50 {
-        let path = if n % 2 == 0 { "/users/@me" } else { lobby.as_str() };
+        let path = if n % 2 == 0 {
+            "/users/@me"
+        } else {
+            lobby.as_str()
+        };
         assert_eq!(scene.get(path).status, 200, "{n}");
     }
     let over = scene.get("/users/@me");
-    assert_eq!((over.status, over.header("x-ratelimit-global")), (429, Some("true")));
+    assert_eq!(
+        (over.status, over.header("x-ratelimit-global")),
+        (429, Some("true"))
+    );
     assert_eq!(over.header("x-ratelimit-scope"), Some("global"));
     assert_eq!(over.json()["global"], true);
     let other = scene.sim.add_bot("other", scene.guild);
-    assert_eq!(scene.sim.rest(&Request::new("GET", "/api/v10/users/@me").bot(&other.token)).status, 200);
+    assert_eq!(
+        scene
+            .sim
+            .rest(&Request::new("GET", "/api/v10/users/@me").bot(&other.token))
+            .status,
+        200
+    );
     tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!(scene.get("/users/@me").status, 200);
 }
@@ -112,7 +156,12 @@ async fn limits_are_settings() {
     scene.sim.with(|w| w.settings_mut().rate_limits = false);
     let free = scene.get("/users/@me");
     assert_eq!((free.status, free.header("x-ratelimit-limit")), (200, None));
-    scene.sim.with(|w| (w.settings_mut().rate_limits, w.settings_mut().scope_on_all) = (true, true));
+    scene
+        .sim
+        .with(|w| (w.settings_mut().rate_limits, w.settings_mut().scope_on_all) = (true, true));
     tokio::time::advance(Duration::from_secs(9)).await;
-    assert_eq!(scene.get("/users/@me").header("x-ratelimit-scope"), Some("user"));
+    assert_eq!(
+        scene.get("/users/@me").header("x-ratelimit-scope"),
+        Some("user")
+    );
 }

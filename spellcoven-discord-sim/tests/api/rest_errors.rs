@@ -10,10 +10,14 @@ use super::support::{USER_AGENT, scene, scene_with};
 async fn a_request_without_a_good_token_is_401() {
     let scene = scene();
     for authorization in ["", "Bot x", "Bearer y", scene.bot.token.as_str()] {
-        let request = Request::new("GET", "/api/v10/users/@me").header("authorization", authorization);
+        let request =
+            Request::new("GET", "/api/v10/users/@me").header("authorization", authorization);
         let answer = scene.sim.rest(&request);
         assert_eq!(answer.status, 401, "{authorization}");
-        assert_eq!(answer.json(), json!({"message": "401: Unauthorized", "code": 0}));
+        assert_eq!(
+            answer.json(),
+            json!({"message": "401: Unauthorized", "code": 0})
+        );
     }
 }
 
@@ -30,18 +34,39 @@ async fn unknown_routes_methods_and_versions() {
     ];
     for (method, path, status, code) in rows {
         let answer = scene.sim.rest(&scene.call(method, path));
-        assert_eq!((answer.status, answer.json()["code"].as_u64()), (status, Some(code)), "{method} {path}");
+        assert_eq!(
+            (answer.status, answer.json()["code"].as_u64()),
+            (status, Some(code)),
+            "{method} {path}"
+        );
     }
     let old = scene.sim.rest(&Request::new("GET", "/api/v5/gateway"));
-    assert_eq!((old.status, old.json()["code"].as_u64()), (400, Some(50041)));
+    assert_eq!(
+        (old.status, old.json()["code"].as_u64()),
+        (400, Some(50041))
+    );
     for base in ["/api/v10", "/api/v9", "/api", "/v10", "//api/v10/"] {
-        assert_eq!(scene.sim.rest(&Request::new("GET", &format!("{base}/gateway"))).status, 200, "{base}");
+        assert_eq!(
+            scene
+                .sim
+                .rest(&Request::new("GET", &format!("{base}/gateway")))
+                .status,
+            200,
+            "{base}"
+        );
     }
 }
 
 fn errors(body: &Value, path: &str) -> Vec<String> {
-    let node = path.split('.').fold(&body["errors"], |node, key| &node[key]);
-    node["_errors"].as_array().into_iter().flatten().map(|e| e["code"].as_str().unwrap().to_owned()).collect()
+    let node = path
+        .split('.')
+        .fold(&body["errors"], |node, key| &node[key]);
+    node["_errors"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|e| e["code"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -51,18 +76,62 @@ async fn forms_tell_each_wrong_field() {
     let rows = [
         (json!({"type": 2}), "name", "BASE_TYPE_REQUIRED"),
         (json!({"name": ""}), "name", "BASE_TYPE_BAD_LENGTH"),
-        (json!({"name": "x".repeat(101)}), "name", "BASE_TYPE_BAD_LENGTH"),
+        (
+            json!({"name": "x".repeat(101)}),
+            "name",
+            "BASE_TYPE_BAD_LENGTH",
+        ),
         (json!({"name": 5}), "name", "STRING_TYPE_CONVERT"),
-        (json!({"name": "x", "type": 99}), "type", "BASE_TYPE_CHOICES"),
-        (json!({"name": "x", "type": 2, "user_limit": 100}), "user_limit", "NUMBER_TYPE_MAX"),
-        (json!({"name": "x", "type": 2, "user_limit": -1}), "user_limit", "NUMBER_TYPE_MIN"),
-        (json!({"name": "x", "type": 2, "user_limit": "many"}), "user_limit", "NUMBER_TYPE_COERCE"),
-        (json!({"name": "x", "type": 2, "bitrate": 7999}), "bitrate", "NUMBER_TYPE_MIN"),
-        (json!({"name": "x", "topic": "x".repeat(1025)}), "topic", "BASE_TYPE_MAX_LENGTH"),
-        (json!({"name": "x", "rate_limit_per_user": 21601}), "rate_limit_per_user", "NUMBER_TYPE_MAX"),
-        (json!({"name": "x", "parent_id": "5"}), "parent_id", "CHANNEL_PARENT_INVALID"),
-        (json!({"name": "x", "parent_id": text}), "parent_id", "CHANNEL_PARENT_INVALID"),
-        (json!({"name": "x", "nsfw": "yes"}), "nsfw", "BOOLEAN_TYPE_CONVERT"),
+        (
+            json!({"name": "x", "type": 99}),
+            "type",
+            "BASE_TYPE_CHOICES",
+        ),
+        (
+            json!({"name": "x", "type": 2, "user_limit": 100}),
+            "user_limit",
+            "NUMBER_TYPE_MAX",
+        ),
+        (
+            json!({"name": "x", "type": 2, "user_limit": -1}),
+            "user_limit",
+            "NUMBER_TYPE_MIN",
+        ),
+        (
+            json!({"name": "x", "type": 2, "user_limit": "many"}),
+            "user_limit",
+            "NUMBER_TYPE_COERCE",
+        ),
+        (
+            json!({"name": "x", "type": 2, "bitrate": 7999}),
+            "bitrate",
+            "NUMBER_TYPE_MIN",
+        ),
+        (
+            json!({"name": "x", "topic": "x".repeat(1025)}),
+            "topic",
+            "BASE_TYPE_MAX_LENGTH",
+        ),
+        (
+            json!({"name": "x", "rate_limit_per_user": 21601}),
+            "rate_limit_per_user",
+            "NUMBER_TYPE_MAX",
+        ),
+        (
+            json!({"name": "x", "parent_id": "5"}),
+            "parent_id",
+            "CHANNEL_PARENT_INVALID",
+        ),
+        (
+            json!({"name": "x", "parent_id": text}),
+            "parent_id",
+            "CHANNEL_PARENT_INVALID",
+        ),
+        (
+            json!({"name": "x", "nsfw": "yes"}),
+            "nsfw",
+            "BOOLEAN_TYPE_CONVERT",
+        ),
         (
             json!({"name": "x", "permission_overwrites": [{"type": 0}]}),
             "permission_overwrites.0.id",
@@ -93,30 +162,51 @@ async fn forms_tell_each_wrong_field() {
 async fn bodies_that_are_no_forms() {
     let scene = scene();
     let path = format!("/guilds/{}/channels", scene.guild);
-    let mut request = scene.call("POST", &path).header("content-type", "application/json; charset=utf-8");
+    let mut request = scene
+        .call("POST", &path)
+        .header("content-type", "application/json; charset=utf-8");
     request.body = "{".into();
     let broken = scene.sim.rest(&request);
-    assert_eq!((broken.status, broken.json()["code"].as_u64()), (400, Some(50109)));
-    let mut request = scene.call("POST", &path).header("content-type", "text/plain");
+    assert_eq!(
+        (broken.status, broken.json()["code"].as_u64()),
+        (400, Some(50109))
+    );
+    let mut request = scene
+        .call("POST", &path)
+        .header("content-type", "text/plain");
     request.body = r#"{"name":"x"}"#.into();
     let typed = scene.sim.rest(&request);
     assert_eq!(typed.status, 400);
     assert_eq!(errors(&typed.json(), ""), Vec::<String>::new());
-    assert_eq!(typed.json()["errors"]["_errors"][0]["code"], "CONTENT_TYPE_INVALID");
-    let long = scene.call("DELETE", &format!("/channels/{}", scene.lobby)).header("x-audit-log-reason", &"x".repeat(513));
+    assert_eq!(
+        typed.json()["errors"]["_errors"][0]["code"],
+        "CONTENT_TYPE_INVALID"
+    );
+    let long = scene
+        .call("DELETE", &format!("/channels/{}", scene.lobby))
+        .header("x-audit-log-reason", &"x".repeat(513));
     assert_eq!(scene.sim.rest(&long).status, 400);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_user_agent_is_told_and_in_strict_mode_refused() {
     let scene = scene();
-    let junk = Request::new("GET", "/api/v10/users/@me").bot(&scene.bot.token).header("user-agent", "curl/8");
+    let junk = Request::new("GET", "/api/v10/users/@me")
+        .bot(&scene.bot.token)
+        .header("user-agent", "curl/8");
     assert_eq!(scene.sim.rest(&junk).status, 200);
     assert_eq!(scene.sim.complaints().len(), 1);
-    scene.sim.with(|w| w.settings_mut().strict_user_agent = true);
+    scene
+        .sim
+        .with(|w| w.settings_mut().strict_user_agent = true);
     let refused = scene.sim.rest(&junk);
-    assert_eq!((refused.status, refused.json()["code"].as_u64()), (403, Some(40333)));
-    let good = Request::new("GET", "/api/v10/users/@me").bot(&scene.bot.token).header("user-agent", USER_AGENT);
+    assert_eq!(
+        (refused.status, refused.json()["code"].as_u64()),
+        (403, Some(40333))
+    );
+    let good = Request::new("GET", "/api/v10/users/@me")
+        .bot(&scene.bot.token)
+        .header("user-agent", USER_AGENT);
     assert_eq!(scene.sim.rest(&good).status, 200);
 }
 
@@ -124,9 +214,17 @@ async fn the_user_agent_is_told_and_in_strict_mode_refused() {
 async fn faults_before_and_after_execution() {
     let scene = scene();
     let room = json!({"name": "x", "type": 2});
-    scene.sim.fail_rest(RestFault::once("POST /guilds/", RestFaultKind::Status(502)).times(2));
-    scene.sim.fail_rest(RestFault::once("POST /guilds/", RestFaultKind::HangUp).after_execution());
-    assert_eq!(scene.get("/users/@me").status, 200, "another route is not struck");
+    scene
+        .sim
+        .fail_rest(RestFault::once("POST /guilds/", RestFaultKind::Status(502)).times(2));
+    scene
+        .sim
+        .fail_rest(RestFault::once("POST /guilds/", RestFaultKind::HangUp).after_execution());
+    assert_eq!(
+        scene.get("/users/@me").status,
+        200,
+        "another route is not struck"
+    );
     assert_eq!(scene.create(&room).status, 502);
     assert_eq!(scene.create(&room).status, 502);
     assert_eq!(scene.sim.channels(scene.guild).len(), 1);
@@ -135,36 +233,75 @@ async fn faults_before_and_after_execution() {
     assert_eq!(scene.sim.channels(scene.guild).len(), 2);
     assert_eq!(scene.create(&room).status, 201);
     let journal = scene.sim.journal();
-    let executed: Vec<(u16, bool)> =
-        journal.requests().filter(|r| r.method == "POST").map(|r| (r.status, r.executed)).collect();
-    assert_eq!(executed, [(502, false), (502, false), (0, true), (201, true)]);
+    let executed: Vec<(u16, bool)> = journal
+        .requests()
+        .filter(|r| r.method == "POST")
+        .map(|r| (r.status, r.executed))
+        .collect();
+    assert_eq!(
+        executed,
+        [(502, false), (502, false), (0, true), (201, true)]
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_other_faults() {
     let scene = scene();
     let wait = Duration::from_millis(2500);
-    for (scope, name) in [(Scope::User, "user"), (Scope::Shared, "shared"), (Scope::Global, "global")] {
-        scene.sim.fail_rest(RestFault::once("*", RestFaultKind::TooManyRequests { retry_after: wait, scope }));
+    for (scope, name) in [
+        (Scope::User, "user"),
+        (Scope::Shared, "shared"),
+        (Scope::Global, "global"),
+    ] {
+        scene.sim.fail_rest(RestFault::once(
+            "*",
+            RestFaultKind::TooManyRequests {
+                retry_after: wait,
+                scope,
+            },
+        ));
         let answer = scene.get("/users/@me");
         assert_eq!(answer.status, 429);
         assert_eq!(answer.header("retry-after"), Some("3"));
         assert_eq!(answer.header("x-ratelimit-scope"), Some(name));
         assert_eq!(answer.json()["retry_after"], 2.5);
-        assert_eq!(answer.header("x-ratelimit-global").is_some(), scope == Scope::Global);
-        assert_eq!(answer.header("x-ratelimit-remaining"), (scope == Scope::User).then_some("0"));
+        assert_eq!(
+            answer.header("x-ratelimit-global").is_some(),
+            scope == Scope::Global
+        );
+        assert_eq!(
+            answer.header("x-ratelimit-remaining"),
+            (scope == Scope::User).then_some("0")
+        );
     }
-    let html = RestFaultKind::Body { status: 429, content_type: "text/html".into(), body: "error code: 1015".into() };
+    let html = RestFaultKind::Body {
+        status: 429,
+        content_type: "text/html".into(),
+        body: "error code: 1015".into(),
+    };
     scene.sim.fail_rest(RestFault::once("", html));
     let answer = scene.get("/users/@me");
-    assert_eq!((answer.status, answer.header("via"), answer.header("content-type")), (429, None, Some("text/html")));
-    scene.sim.fail_rest(RestFault::once("GET", RestFaultKind::Hang(wait)));
+    assert_eq!(
+        (
+            answer.status,
+            answer.header("via"),
+            answer.header("content-type")
+        ),
+        (429, None, Some("text/html"))
+    );
+    scene
+        .sim
+        .fail_rest(RestFault::once("GET", RestFaultKind::Hang(wait)));
     let answer = scene.get("/users/@me");
     assert!(answer.hang_up && answer.delay == wait);
-    scene.sim.fail_rest(RestFault::once("GET /users", RestFaultKind::Delay(wait)));
+    scene
+        .sim
+        .fail_rest(RestFault::once("GET /users", RestFaultKind::Delay(wait)));
     let answer = scene.get("/users/@me");
     assert!(!answer.hang_up && answer.delay == wait && answer.status == 200);
-    scene.sim.fail_rest(RestFault::once("GET", RestFaultKind::HangUp));
+    scene
+        .sim
+        .fail_rest(RestFault::once("GET", RestFaultKind::HangUp));
     scene.sim.clear_rest_faults();
     assert!(!scene.get("/users/@me").hang_up);
 }

@@ -15,16 +15,24 @@ async fn a_message_is_sent_told_and_edited() {
     let sent = scene.send("POST", &path, &json!({"content": "hi", "nonce": "n"}));
     assert_eq!(sent.status, 200);
     let body = sent.json();
-    assert_eq!((body["content"].clone(), body["nonce"].clone()), (json!("hi"), json!("n")));
+    assert_eq!(
+        (body["content"].clone(), body["nonce"].clone()),
+        (json!("hi"), json!("n"))
+    );
     assert_eq!(client.expect("MESSAGE_CREATE").await, body);
     let one = format!("{path}/{}", body["id"].as_str().unwrap());
     let edited = scene.send("PATCH", &one, &json!({"content": "ho"})).json();
     assert!(edited["edited_timestamp"].is_string());
     assert_eq!(client.expect("MESSAGE_UPDATE").await["content"], "ho");
     assert_eq!(scene.sim.messages(scene.lobby)[0].content, "ho");
-    assert_eq!(scene.send("PATCH", &format!("{path}/5"), &json!({})).json()["code"], 10008);
+    assert_eq!(
+        scene.send("PATCH", &format!("{path}/5"), &json!({})).json()["code"],
+        10008
+    );
     let other = scene.sim.add_bot("other", scene.guild);
-    let theirs = Request::new("PATCH", &format!("/api/v10{one}")).bot(&other.token).json(&json!({"content": "x"}));
+    let theirs = Request::new("PATCH", &format!("/api/v10{one}"))
+        .bot(&other.token)
+        .json(&json!({"content": "x"}));
     assert_eq!(scene.sim.rest(&theirs).json()["code"], 50005);
 }
 
@@ -53,23 +61,48 @@ async fn what_cannot_be_sent() {
         (json!({"content": "  "}), 400, 50006),
         (json!({"content": "x".repeat(2001)}), 400, 50035),
         (json!({"content": "x", "nonce": "n".repeat(26)}), 400, 50035),
-        (json!({"content": "x", "embeds": vec![json!({}); 11]}), 400, 50035),
-        (json!({"content": "x", "allowed_mentions": {"parse": ["users"], "users": ["1"]}}), 400, 50035),
+        (
+            json!({"content": "x", "embeds": vec![json!({}); 11]}),
+            400,
+            50035,
+        ),
+        (
+            json!({"content": "x", "allowed_mentions": {"parse": ["users"], "users": ["1"]}}),
+            400,
+            50035,
+        ),
     ];
     for (body, status, code) in rows {
         let answer = scene.send("POST", &path, &body);
-        assert_eq!((answer.status, answer.json()["code"].as_u64()), (status, Some(code)), "{body}");
+        assert_eq!(
+            (answer.status, answer.json()["code"].as_u64()),
+            (status, Some(code)),
+            "{body}"
+        );
     }
     let category = scene.sim.add_category(scene.guild, "c");
     let hello = json!({"content": "x"});
     let answer = scene.send("POST", &format!("/channels/{category}/messages"), &hello);
     assert_eq!(answer.json()["code"], 50008);
-    for (deny, code) in [(Permissions::SEND_MESSAGES, 50013), (Permissions::VIEW_CHANNEL, 50001)] {
+    for (deny, code) in [
+        (Permissions::SEND_MESSAGES, 50013),
+        (Permissions::VIEW_CHANNEL, 50001),
+    ] {
         let target = OverwriteTarget::Member(scene.bot.user_id);
-        let overwrite = Overwrite { target, allow: Permissions::empty(), deny };
-        scene.sim.set_overwrites(scene.lobby, vec![overwrite]).unwrap();
+        let overwrite = Overwrite {
+            target,
+            allow: Permissions::empty(),
+            deny,
+        };
+        scene
+            .sim
+            .set_overwrites(scene.lobby, vec![overwrite])
+            .unwrap();
         let answer = scene.send("POST", &path, &hello);
-        assert_eq!((answer.status, answer.json()["code"].as_u64()), (403, Some(code)));
+        assert_eq!(
+            (answer.status, answer.json()["code"].as_u64()),
+            (403, Some(code))
+        );
     }
     assert!(scene.sim.messages(scene.lobby).is_empty());
 }

@@ -23,9 +23,15 @@ async fn missed_events_are_replayed_with_their_numbers_then_resumed() {
     client.hello().await;
     client.resume(&scene.bot.token, &session, seq).await;
     let joined = client.expect("VOICE_STATE_UPDATE").await;
-    assert_eq!((joined["channel_id"].clone(), client.seq), (json!(scene.lobby), seq + 1));
+    assert_eq!(
+        (joined["channel_id"].clone(), client.seq),
+        (json!(scene.lobby), seq + 1)
+    );
     let left = client.expect("VOICE_STATE_UPDATE").await;
-    assert_eq!((left["channel_id"].clone(), client.seq), (json!(null), seq + 2));
+    assert_eq!(
+        (left["channel_id"].clone(), client.seq),
+        (json!(null), seq + 2)
+    );
     let resumed = client.expect("RESUMED").await;
     assert!(resumed["_trace"].is_array());
     assert_eq!(client.seq, seq + 3);
@@ -79,7 +85,10 @@ async fn the_window_ends() {
     let seq = client.seq;
     scene.sim.cut(&scene.bot);
     tokio::time::sleep(Duration::from_secs(31)).await;
-    assert_eq!(scene.sim.with(|w| w.session_count(scene.bot.user_id)), (0, 0));
+    assert_eq!(
+        scene.sim.with(|w| w.session_count(scene.bot.user_id)),
+        (0, 0)
+    );
     let mut client = scene.connect().await;
     client.hello().await;
     client.resume(&scene.bot.token, &session, seq).await;
@@ -94,7 +103,10 @@ async fn a_number_that_was_never_sent_is_4007_and_ends_the_session() {
     client.hello().await;
     client.resume(&scene.bot.token, &session, seq + 1).await;
     assert_eq!(client.closed().await, 4007);
-    assert_eq!(scene.sim.with(|w| w.session_count(scene.bot.user_id)), (0, 0));
+    assert_eq!(
+        scene.sim.with(|w| w.session_count(scene.bot.user_id)),
+        (0, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,7 +119,9 @@ async fn a_wrong_token_is_4004_and_missing_fields_are_4001() {
     assert_eq!(client.closed().await, 4004);
     let mut client = scene.connect().await;
     client.hello().await;
-    client.send(6, &json!({"token": scene.bot.token, "session_id": session})).await;
+    client
+        .send(6, &json!({"token": scene.bot.token, "session_id": session}))
+        .await;
     assert_eq!(client.closed().await, 4001);
 }
 
@@ -143,5 +157,8 @@ async fn resumes_are_no_identifies() {
         client.expect("RESUMED").await;
         client.session = session;
     }
-    assert_eq!(scene.get("/gateway/bot").json()["session_start_limit"]["remaining"], 999);
+    assert_eq!(
+        scene.get("/gateway/bot").json()["session_start_limit"]["remaining"],
+        999
+    );
 }

@@ -16,10 +16,15 @@ async fn a_client_that_does_not_read_is_cut_and_can_resume() {
     let (session, seq) = (client.session.clone(), client.seq);
     // The bound is the replay limit + 1024.
     for n in 0..4_000 {
-        scene.sim.emit(scene.guild, "TEST", &json!({"n": n}), Intents::GUILDS);
+        scene
+            .sim
+            .emit(scene.guild, "TEST", &json!({"n": n}), Intents::GUILDS);
     }
     tokio::task::yield_now().await;
-    assert_eq!(scene.sim.with(|w| w.session_count(scene.bot.user_id)), (1, 0));
+    assert_eq!(
+        scene.sim.with(|w| w.session_count(scene.bot.user_id)),
+        (1, 0)
+    );
     assert!(scene.sim.complaints()[0].to_string().contains("too slowly"));
     let read = loop {
         match client.read().await {

@@ -37,7 +37,13 @@ pub(crate) fn scene_with(change: impl FnOnce(SimBuilder) -> SimBuilder) -> Scene
     let bot = sim.add_bot("bot", guild);
     let lobby = sim.add_voice_channel(guild, "Lobby");
     let alice = sim.add_person("alice", guild);
-    Scene { sim, guild, bot, lobby, alice }
+    Scene {
+        sim,
+        guild,
+        bot,
+        lobby,
+        alice,
+    }
 }
 
 impl Scene {
@@ -116,8 +122,15 @@ impl Client {
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<Compat<S>> {
     pub(crate) async fn over(io: S, query: &str) -> Self {
         let url = format!("ws://discord.invalid/?{query}");
-        let (ws, _) = async_tungstenite::client_async(url, io.compat()).await.unwrap();
-        Self { ws, session: String::new(), seq: 0, raw: String::new() }
+        let (ws, _) = async_tungstenite::client_async(url, io.compat())
+            .await
+            .unwrap();
+        Self {
+            ws,
+            session: String::new(),
+            seq: 0,
+            raw: String::new(),
+        }
     }
 
     pub(crate) async fn read(&mut self) -> Read {
@@ -135,8 +148,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<Compat<S>> {
                     return Read::Payload(value);
                 }
                 Some(Ok(Message::Close(frame))) => {
-                    let (code, reason) =
-                        frame.map_or((1005, String::new()), |f| (f.code.into(), f.reason.to_string()));
+                    let (code, reason) = frame.map_or((1005, String::new()), |f| {
+                        (f.code.into(), f.reason.to_string())
+                    });
                     return Read::Closed(code, reason);
                 }
                 Some(Ok(_)) => {}
@@ -189,7 +203,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<Compat<S>> {
     }
 
     pub(crate) async fn hello(&mut self) -> u64 {
-        self.expect_op(10).await["heartbeat_interval"].as_u64().unwrap()
+        self.expect_op(10).await["heartbeat_interval"]
+            .as_u64()
+            .unwrap()
     }
 
     pub(crate) async fn identify(&mut self, token: &str, intents: u64) {
@@ -197,16 +213,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<Compat<S>> {
     }
 
     pub(crate) async fn resume(&mut self, token: &str, session: &str, seq: u64) {
-        self.send(6, &json!({"token": token, "session_id": session, "seq": seq})).await;
+        self.send(
+            6,
+            &json!({"token": token, "session_id": session, "seq": seq}),
+        )
+        .await;
     }
 
     pub(crate) async fn heartbeat(&mut self) {
-        let seq = if self.seq == 0 { Value::Null } else { json!(self.seq) };
+        let seq = if self.seq == 0 {
+            Value::Null
+        } else {
+            json!(self.seq)
+        };
         self.send(1, &seq).await;
     }
 
     pub(crate) async fn close(&mut self, code: u16) {
-        let frame = CloseFrame { code: code.into(), reason: "".into() };
+        let frame = CloseFrame {
+            code: code.into(),
+            reason: "".into(),
+        };
         self.ws.send(Message::Close(Some(frame))).await.unwrap();
         while !matches!(self.read().await, Read::Dropped) {}
     }
@@ -262,7 +289,10 @@ impl Http {
             None => Full::default(),
         };
         self.sender.ready().await?;
-        let response = self.sender.send_request(request.body(body).unwrap()).await?;
+        let response = self
+            .sender
+            .send_request(request.body(body).unwrap())
+            .await?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await?.to_bytes();
         Ok((parts.status.as_u16(), parts.headers, body))

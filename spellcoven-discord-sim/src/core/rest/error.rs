@@ -15,7 +15,7 @@ pub(super) struct ApiError {
     pub(super) message: &'static str,
     pub(super) leaves: Vec<Leaf>,
     /// A limit found while executing, in the place of all else.
-    pub(super) limited: Option<Limited>,
+    pub(super) limited: Option<Box<Limited>>,
 }
 
 impl ApiError {
@@ -39,7 +39,7 @@ impl ApiError {
 
     pub(super) fn limited(limited: Limited) -> Self {
         Self {
-            limited: Some(limited),
+            limited: Some(Box::new(limited)),
             ..Self::new(429, 0, "You are being rate limited.")
         }
     }

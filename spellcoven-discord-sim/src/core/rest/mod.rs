@@ -2,15 +2,18 @@
 
 mod channels;
 mod error;
+mod faults;
 mod form;
 mod guilds;
 mod limits;
 mod me;
 mod members;
 mod messages;
+mod request;
 mod route;
 
 pub(super) use limits::Limits;
+pub use request::{Request, Response};
 
 use std::time::Duration;
 
@@ -21,129 +24,17 @@ use serde_json::{Value, json};
 use super::World;
 use super::audit::{AuditQuery, Record};
 use crate::clock::http_date;
-use crate::faults::{RestFault, RestFaultKind, Scope, When};
+use crate::faults::{RestFault, RestFaultKind, When};
 use crate::ids::{GuildId, UserId};
 use crate::journal::{EntryKind, RestRequest};
 use crate::permissions::Permissions;
 use error::ApiError;
-use limits::{Checked, Limited};
+use faults::too_many;
+use limits::Checked;
 use route::{Endpoint, Matched};
 
 /// Bytes of a request body that are shown in the journal.
 const BODY_SHOWN: usize = 2048;
-
-/// An HTTP request, whole.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The method, in capitals.
-    pub method: String,
-    /// Path and query.
-    pub path: String,
-    /// Header names in lower case, and values.
-    pub headers: Vec<(String, String)>,
-    /// The body.
-    pub body: Bytes,
-}
-
-impl Request {
-    /// A request without headers and body.
-    #[must_use]
-    pub fn new(method: &str, path: &str) -> Self {
-        Self {
-            method: method.to_owned(),
-            path: path.to_owned(),
-            headers: Vec::new(),
-            body: Bytes::new(),
-        }
-    }
-
-    /// Adds a header.
-    #[must_use]
-    pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers
-            .push((name.to_ascii_lowercase(), value.to_owned()));
-        self
-    }
-
-    /// Adds `Authorization: Bot TOKEN`.
-    #[must_use]
-    pub fn bot(self, token: &str) -> Self {
-        self.header("authorization", &format!("Bot {token}"))
-    }
-
-    /// Sets a JSON body and its `Content-Type`.
-    #[must_use]
-    pub fn json(mut self, body: &Value) -> Self {
-        self.body = body.to_string().into();
-        self.header("content-type", "application/json")
-    }
-
-    fn value(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
-    }
-}
-
-/// An HTTP answer, whole.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Response {
-    /// The status.
-    pub status: u16,
-    /// Header names in lower case, and values.
-    pub headers: Vec<(String, String)>,
-    /// The body.
-    pub body: Bytes,
-    /// How long to wait before sending it.
-    pub delay: Duration,
-    /// Close the connection instead of sending it.
-    pub hang_up: bool,
-}
-
-impl Response {
-    fn new(status: u16, body: &Value) -> Self {
-        let body = if status == 204 {
-            Bytes::new()
-        } else {
-            body.to_string().into()
-        };
-        Self {
-            status,
-            headers: Vec::new(),
-            body,
-            delay: Duration::ZERO,
-            hang_up: false,
-        }
-    }
-
-    fn with(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.headers.push((name.to_owned(), value.into()));
-        self
-    }
-
-    /// A header of the answer.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
-    }
-
-    /// The body as JSON; null where it is none.
-    #[must_use]
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
-    }
-}
-
-impl From<ApiError> for Response {
-    fn from(error: ApiError) -> Self {
-        Self::new(error.status, &error.body())
-    }
-}
 
 /// A request that passed authentication, as an endpoint sees it.
 struct Call<'a> {
@@ -375,72 +266,6 @@ impl World {
             .then(|| ApiError::new(403, 40333, "internal network error").into())
     }
 
-    fn take_rest_fault(&mut self, method: &str, path: &str) -> Option<RestFault> {
-        let index = self
-            .rest_faults
-            .iter()
-            .position(|fault| fault.strikes(method, path))?;
-        let fault = self.rest_faults.get_mut(index)?;
-        fault.times -= 1;
-        let struck = fault.clone();
-        if struck.times == 0 {
-            self.rest_faults.remove(index);
-        }
-        Some(struck)
-    }
-
-    fn apply_fault(&self, fault: &RestFault, real: Response, found: Option<&Matched>) -> Response {
-        let delay = real.delay;
-        let mut response = match &fault.what {
-            RestFaultKind::Status(status) => Response::new(
-                *status,
-                &json!({"message": format!("{status}: Simulated"), "code": 0}),
-            ),
-            RestFaultKind::HangUp => Response {
-                hang_up: true,
-                ..real
-            },
-            RestFaultKind::Hang(time) => {
-                return Response {
-                    hang_up: true,
-                    delay: delay.saturating_add(*time),
-                    ..real
-                };
-            }
-            RestFaultKind::TooManyRequests { retry_after, scope } => {
-                let headers = match found {
-                    Some(Matched::Endpoint(found)) if *scope == Scope::User => {
-                        Some(self.spent(found, *retry_after))
-                    }
-                    _ => None,
-                };
-                too_many(&Limited {
-                    wait: *retry_after,
-                    scope: *scope,
-                    headers,
-                })
-            }
-            RestFaultKind::Body {
-                status,
-                content_type,
-                body,
-            } => {
-                let mut response =
-                    Response::new(*status, &Value::Null).with("content-type", content_type.clone());
-                response.body = body.clone().into();
-                response
-            }
-            RestFaultKind::Delay(time) => {
-                return Response {
-                    delay: delay.saturating_add(*time),
-                    ..real
-                };
-            }
-        };
-        response.delay = delay;
-        response
-    }
-
     fn finish_headers(&self, response: &mut Response, genuine: bool) {
         let mut add = |name: &str, value: String| response.headers.push((name.to_owned(), value));
         add("date", http_date(self.unix_ms()));
@@ -493,30 +318,6 @@ fn is_json(content_type: Option<&str>) -> bool {
     content_type
         .map(|value| value.split(';').next().unwrap_or("").trim())
         .is_some_and(|value| value.eq_ignore_ascii_case("application/json"))
-}
-
-/// A 429 as Discord sends it.
-fn too_many(limited: &Limited) -> Response {
-    let seconds = limited.wait.as_secs_f64();
-    let message = match limited.scope {
-        Scope::Shared => "The resource is being rate limited.",
-        Scope::User | Scope::Global => "You are being rate limited.",
-    };
-    let global = limited.scope == Scope::Global;
-    // Milliseconds, rounded up so that waiting as told is enough.
-    let retry_after = (seconds * 1000.0).ceil() / 1000.0;
-    let body = json!({"message": message, "retry_after": retry_after, "global": global});
-    let whole = limited.wait.as_secs() + u64::from(limited.wait.subsec_nanos() > 0);
-    let mut response = Response::new(429, &body)
-        .with("retry-after", whole.to_string())
-        .with("x-ratelimit-scope", limited.scope.name());
-    if global {
-        response = response.with("x-ratelimit-global", "true");
-    }
-    if let Some(headers) = &limited.headers {
-        headers.write(&mut response);
-    }
-    response
 }
 
 impl World {

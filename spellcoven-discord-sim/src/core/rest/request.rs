@@ -1,0 +1,121 @@
+//! Requests and answers, whole and without a wire.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::error::ApiError;
+
+/// An HTTP request, whole.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The method, in capitals.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// Header names in lower case, and values.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Request {
+    /// A request without headers and body.
+    #[must_use]
+    pub fn new(method: &str, path: &str) -> Self {
+        Self {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+        }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers
+            .push((name.to_ascii_lowercase(), value.to_owned()));
+        self
+    }
+
+    /// Adds `Authorization: Bot TOKEN`.
+    #[must_use]
+    pub fn bot(self, token: &str) -> Self {
+        self.header("authorization", &format!("Bot {token}"))
+    }
+
+    /// Sets a JSON body and its `Content-Type`.
+    #[must_use]
+    pub fn json(mut self, body: &Value) -> Self {
+        self.body = body.to_string().into();
+        self.header("content-type", "application/json")
+    }
+
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+/// An HTTP answer, whole.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Response {
+    /// The status.
+    pub status: u16,
+    /// Header names in lower case, and values.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+    /// How long to wait before sending it.
+    pub delay: Duration,
+    /// Close the connection instead of sending it.
+    pub hang_up: bool,
+}
+
+impl Response {
+    pub(super) fn new(status: u16, body: &Value) -> Self {
+        let body = if status == 204 {
+            Bytes::new()
+        } else {
+            body.to_string().into()
+        };
+        Self {
+            status,
+            headers: Vec::new(),
+            body,
+            delay: Duration::ZERO,
+            hang_up: false,
+        }
+    }
+
+    pub(super) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// A header of the answer.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON; null where it is none.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+impl From<ApiError> for Response {
+    fn from(error: ApiError) -> Self {
+        Self::new(error.status, &error.body())
+    }
+}
