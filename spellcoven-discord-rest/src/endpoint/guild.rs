@@ -108,7 +108,7 @@ pub(crate) struct AuditLogPage {
 #[derive(Debug, Deserialize)]
 pub(crate) struct AuditLogEntry {
     #[serde(default)]
-    pub(crate) target_id: Option<Id<ChannelMarker>>,
+    pub(crate) target_id: Option<String>,
     #[serde(default)]
     pub(crate) reason: Option<String>,
 }

@@ -101,10 +101,12 @@ async fn in_audit_log(call: &mut Call, wanted: &Wanted) -> Result<Found, RestErr
             .as_deref()
             .is_some_and(|reason| reason.contains(call.token()))
     });
-    match ours.map(|entry| entry.target_id) {
+    match ours {
         None => Ok(Found::Nothing),
-        Some(None) => Ok(Found::Unknown),
-        Some(Some(id)) => the_channel(call, id).await,
+        Some(entry) => match entry.target_id.and_then(|id| id.parse().ok()) {
+            Some(id) => the_channel(call, id).await,
+            None => Ok(Found::Unknown),
+        },
     }
 }
 

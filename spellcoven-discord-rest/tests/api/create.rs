@@ -34,12 +34,14 @@ fn dated(status: u16, body: Value) -> Response<Bytes> {
     answer
 }
 
+type AuditLog = dyn Fn(usize, &State) -> Reply + Send + Sync;
+
 /// A Discord with one guild, whose answers to creates follow a script.
 #[derive(Clone)]
 struct Discord {
     creates: Arc<dyn Fn(usize) -> Create + Send + Sync>,
     state: Arc<Mutex<State>>,
-    audit_log: Arc<dyn Fn(usize, &State) -> Reply + Send + Sync>,
+    audit_log: Arc<AuditLog>,
 }
 
 #[derive(Default)]
