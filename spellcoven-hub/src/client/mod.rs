@@ -19,7 +19,9 @@
 //!   this side; the hub closes a connection that lags too far (1013), and the
 //!   client resumes.
 
+mod builder;
 mod connect;
+mod driver;
 mod session;
 mod shell;
 mod socket;
@@ -28,8 +30,9 @@ mod update;
 mod view;
 
 pub use crate::future::BoxFuture;
+pub use builder::{HubClientBuilder, StartError};
 pub use connect::{Connector, DialError, IoStream, TcpTlsConnector};
-pub use shell::{HubClient, HubClientBuilder, HubClientHandle, StartError};
+pub use shell::{HubClient, HubClientHandle};
 pub use token::{AccessToken, TokenError, TokenSource};
 pub use update::Update;
 pub use view::RoomsView;

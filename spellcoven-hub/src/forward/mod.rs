@@ -24,6 +24,8 @@
 //! that runs over loses its oldest events.
 
 mod backoff;
+mod builder;
+mod driver;
 #[cfg(feature = "discord-gateway")]
 pub mod gateway;
 mod log;
@@ -33,6 +35,7 @@ mod shell;
 mod status;
 
 pub use crate::future::BoxFuture;
+pub use builder::{ForwarderBuilder, StartError};
 pub use poster::{EndpointError, HyperPoster, PostAnswer, PostError, Poster};
-pub use shell::{Forwarder, ForwarderBuilder, StartError};
+pub use shell::Forwarder;
 pub use status::{ForwardStatus, UnhealthyReason};
