@@ -32,13 +32,14 @@ pub(crate) enum Decision {
 
 /// Whether a request may be sent once more.
 ///
-/// `since_first` is the time since the first attempt was sent.
+/// `since_open` is the time since the first attempt was sent whose outcome is
+/// unknown.
 pub(crate) fn decide(
     class: RetryClass,
     failure: Failure,
     retries: u32,
     max_retries: u32,
-    since_first: Duration,
+    since_open: Duration,
 ) -> Decision {
     if retries >= max_retries {
         return Decision::GiveUp;
@@ -47,7 +48,7 @@ pub(crate) fn decide(
         (Failure::NotSent | Failure::RateLimited, _) => true,
         (Failure::AmbiguousFinal, _) => false,
         (Failure::Ambiguous, RetryClass::Idempotent) => true,
-        (Failure::Ambiguous, RetryClass::Deduplicated) => since_first < NONCE_REMEMBERED,
+        (Failure::Ambiguous, RetryClass::Deduplicated) => since_open < NONCE_REMEMBERED,
         (Failure::Ambiguous, RetryClass::NotIdempotent) => false,
     };
     if again {

@@ -27,7 +27,7 @@ pub(super) enum Attempted {
     Failed(Box<Failed>),
 }
 
-/// How one attempt ended when it did not end well.
+/// A failure that may be retried: what, and what is known about it.
 pub(super) struct Failed {
     pub(super) failure: Failure,
     pub(super) kind: RestErrorKind,
@@ -55,7 +55,7 @@ impl Call {
         self.check_nonce(request.class)?;
         let http = self.http_request(request).map_err(Attempted::Refused)?;
         self.attempts += 1;
-        self.first_sent.get_or_insert(client.gate.now());
+        self.sent_at = client.gate.now();
         client.sent.fetch_add(1, Ordering::Relaxed);
         let sending = tokio::time::timeout(client.config.timeout, client.transport.send(http));
         let place = permit.ticket();
@@ -209,7 +209,7 @@ impl Call {
     /// The wait for a turn may have outlasted Discord's memory of a nonce.
     fn check_nonce(&self, class: RetryClass) -> Result<(), Attempted> {
         let repeats = self.ambiguous && class == RetryClass::Deduplicated;
-        if repeats && self.since_first_sent() >= retry::NONCE_REMEMBERED {
+        if repeats && self.since_open() >= retry::NONCE_REMEMBERED {
             let error = self.error(RestErrorKind::Timeout, self.last_answer.clone(), None);
             return Err(Attempted::Refused(error));
         }

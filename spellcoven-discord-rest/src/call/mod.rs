@@ -40,7 +40,10 @@ pub(crate) struct Call {
     wait_left: Duration,
     /// Some attempt's outcome is unknown.
     ambiguous: bool,
-    first_sent: Option<Duration>,
+    /// When the present attempt was sent.
+    sent_at: Duration,
+    /// When the first attempt with an unknown outcome was sent.
+    open_since: Option<Duration>,
     /// What the last failed attempt was answered, for the error.
     last_answer: Option<ErrorAnswer>,
 }
@@ -72,7 +75,8 @@ impl Call {
             refusals: 0,
             wait_left,
             ambiguous: false,
-            first_sent: None,
+            sent_at: Duration::ZERO,
+            open_since: None,
             last_answer: None,
         })
     }
@@ -90,16 +94,15 @@ impl Call {
                 Err(Attempted::Failed(failed)) => *failed,
             };
             if matches!(failed.failure, Failure::Ambiguous | Failure::AmbiguousFinal) {
-                self.ambiguous = true;
+                self.outcome_is_open();
             }
-            let since_first = self.since_first_sent();
             let max_retries = self.client.config.max_retries;
             let decision = retry::decide(
                 request.class,
                 failed.failure,
                 self.retries,
                 max_retries,
-                since_first,
+                self.since_open(),
             );
             if decision == Decision::GiveUp {
                 let error = self.error(failed.kind, failed.answer, failed.source);
@@ -198,7 +201,8 @@ impl Call {
             refusals: 0,
             wait_left: self.wait_left,
             ambiguous: false,
-            first_sent: None,
+            sent_at: Duration::ZERO,
+            open_since: None,
             last_answer: None,
         };
         let answer = side.send(&request).await;
@@ -207,7 +211,7 @@ impl Call {
         Ok((side.read(&answer)?, answer))
     }
 
-    /// Uses up one retry, if one is left, and says how long to wait before it.
+    /// Uses up one retry, if one is left.
     pub(crate) fn take_retry(&mut self, cause: &RestErrorKind) -> bool {
         if self.retries >= self.client.config.max_retries {
             return false;
@@ -215,6 +219,12 @@ impl Call {
         self.retries += 1;
         self.log_retry(cause, Duration::ZERO);
         true
+    }
+
+    /// Nobody knows what came of the present attempt.
+    pub(crate) fn outcome_is_open(&mut self) {
+        self.ambiguous = true;
+        self.open_since.get_or_insert(self.sent_at);
     }
 
     /// A look-up proved that nothing happened.
@@ -238,9 +248,9 @@ impl Call {
         &self.client
     }
 
-    /// Time since the first attempt was sent.
-    pub(crate) fn since_first_sent(&self) -> Duration {
-        self.first_sent.map_or(Duration::ZERO, |at| {
+    /// Time since the first attempt was sent whose outcome is unknown.
+    pub(crate) fn since_open(&self) -> Duration {
+        self.open_since.map_or(Duration::ZERO, |at| {
             self.client.gate.now().saturating_sub(at)
         })
     }

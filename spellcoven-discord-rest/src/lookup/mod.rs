@@ -124,7 +124,7 @@ async fn the_channel(call: &mut Call, id: Id<ChannelMarker>) -> Result<Found, Re
 async fn in_channels(call: &mut Call, wanted: &Wanted) -> Result<Found, RestError> {
     let (channels, answer) = call.aside(&GetChannels::new(wanted.guild_id)).await?;
     // Discord's clock now, less our own time since then: no two clocks are compared.
-    let elapsed = u64::try_from(call.since_first_sent().as_millis()).unwrap_or(u64::MAX);
+    let elapsed = u64::try_from(call.since_open().as_millis()).unwrap_or(u64::MAX);
     let not_before = answer
         .headers()
         .get(DATE)

@@ -143,6 +143,7 @@ impl CreateVoiceChannel {
             if !unreadable && *error.kind() != RestErrorKind::OutcomeUnknown {
                 return Err(error);
             }
+            call.outcome_is_open();
             match look_up(&mut call, &wanted).await {
                 Found::Channel(channel) => return Ok(*channel),
                 // It was made, only the answer says nothing to us.

@@ -51,6 +51,8 @@ struct State {
     creates: usize,
     looks: usize,
     dated: bool,
+    /// How long before `NOW_MS` creates are carried out.
+    made_ago: i64,
 }
 
 /// What a create does and what the client learns.
@@ -123,7 +125,7 @@ impl Discord {
                     reply: answer,
                 } = (self.creates)(number);
                 if carried_out {
-                    let id = id_at(i64::try_from(number).unwrap() * 10);
+                    let id = id_at(i64::try_from(number).unwrap() * 10 - state.made_ago);
                     let mut made = channel(id, seen.json()["name"].as_str().unwrap());
                     made["user_limit"] = seen.json().get("user_limit").cloned().unwrap_or(json!(0));
                     made["parent_id"] =
@@ -216,6 +218,23 @@ async fn carried_out_with_an_unreadable_answer() {
         .await
         .unwrap();
     assert_eq!((made.id.get(), discord.creates()), (id_at(0), 1));
+
+    // Found by its looks as well, though the answer took its time.
+    let discord = Discord::new(|_| {
+        carried_out(Reply::Late(
+            Duration::from_secs(10),
+            answer(200, json!({"id": "12"})),
+        ))
+    })
+    .without_audit_log();
+    discord.state.lock().unwrap().made_ago = 10_000;
+    let made = discord
+        .transport()
+        .client()
+        .create_voice_channel(guild_id(), "Table")
+        .await
+        .unwrap();
+    assert_eq!((made.id.get(), discord.creates()), (id_at(-10_000), 1));
 
     let discord = Discord::new(|_| dropped(reply(200, json!({"id": "12"}))));
     let error = discord
