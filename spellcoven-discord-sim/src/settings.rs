@@ -58,7 +58,7 @@ pub struct Settings {
     /// Frames that may wait for one slow Gateway client. Default 65 536, and never below `replay_limit` + 1024. A
     /// client over it is cut; its session stays resumable.
     pub outgoing_limit: usize,
-    /// Entries kept in the journal. Default 200 000; the oldest go first, and their number is told.
+    /// Entries kept in the journal. Default 100 000; the oldest go first, and their number is told.
     pub journal_limit: usize,
     /// Whether each heartbeat is a journal entry. Default no.
     pub journal_heartbeats: bool,
@@ -140,7 +140,7 @@ impl Default for Settings {
             event_delay: Duration::ZERO,
             rest_delay: Duration::ZERO,
             outgoing_limit: 65_536,
-            journal_limit: 200_000,
+            journal_limit: 100_000,
             journal_heartbeats: false,
             public_url: "http://discord.invalid".to_owned(),
             resume_url: None,

@@ -138,7 +138,7 @@ impl SimBuilder {
         self
     }
 
-    /// Entries kept in the journal. Default 200 000.
+    /// Entries kept in the journal. Default 100 000.
     #[must_use]
     pub fn journal_limit(mut self, entries: usize) -> Self {
         self.settings.journal_limit = entries;
@@ -189,12 +189,18 @@ impl Sim {
         self.with(|world| world.unix_ms())
     }
 
-    /// The world itself, for what has no method here. Do not block in `act`: everything else waits.
+    /// The world itself, for what has no method here. Everything else waits while `act` runs; calling a method of the
+    /// same simulator in it waits for ever.
     pub fn with<R>(&self, act: impl FnOnce(&mut World) -> R) -> R {
+        self.run(|state| act(&mut state.world))
+    }
+
+    /// Changes something, and wakes the connections that it concerns.
+    fn run<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         // Read under the lock: two threads must not tell their times in the wrong order.
         state.world.advance(self.now());
-        let result = act(&mut state.world);
+        let result = act(&mut state);
         let State { world, doors } = &mut *state;
         for id in world.take_ready() {
             if let Some(door) = doors.get(&id) {
@@ -234,10 +240,12 @@ impl Sim {
     }
 
     pub(crate) fn open(&self, query: &str) -> (ConnectionId, Arc<Door>) {
-        let door = Arc::new(Door::default());
-        let id = self.with(|world| world.gateway_open(world.now(), query));
-        self.lock().doors.insert(id, Arc::clone(&door));
-        (id, door)
+        self.run(|state| {
+            let door = Arc::new(Door::default());
+            let id = state.world.gateway_open(state.world.now(), query);
+            state.doors.insert(id, Arc::clone(&door));
+            (id, door)
+        })
     }
 
     pub(crate) fn received(&self, id: ConnectionId, payload: &[u8]) {
@@ -245,8 +253,10 @@ impl Sim {
     }
 
     pub(crate) fn closed(&self, id: ConnectionId, code: Option<u16>) {
-        self.with(|world| world.gateway_closed(world.now(), id, code));
-        self.lock().doors.remove(&id);
+        self.run(|state| {
+            state.world.gateway_closed(state.world.now(), id, code);
+            state.doors.remove(&id);
+        });
     }
 
     /// Answers one request at once, without HTTP. [`Response::delay`] and [`Response::hang_up`] are left to the caller.

@@ -100,6 +100,9 @@ impl World {
     }
 
     /// Lets a bot into one more guild; its live sessions get GUILD_CREATE.
+    ///
+    /// # Errors
+    /// What is not there, or not allowed; nothing is changed then.
     pub fn add_bot_to_guild(&mut self, bot: UserId, guild: GuildId) -> Result<(), SimError> {
         let name = self
             .users
@@ -153,6 +156,9 @@ impl World {
     }
 
     /// Makes a person a member of one more guild.
+    ///
+    /// # Errors
+    /// What is not there, or not allowed; nothing is changed then.
     pub fn add_member(&mut self, user: UserId, guild: GuildId) -> Result<(), SimError> {
         if !self.users.contains_key(&user) {
             return Err(SimError::UnknownUser(user));
@@ -165,6 +171,9 @@ impl World {
     }
 
     /// Takes a user out of a guild: they leave its voice channels, then GUILD_MEMBER_REMOVE; a bot gets GUILD_DELETE.
+    ///
+    /// # Errors
+    /// What is not there, or not allowed; nothing is changed then.
     pub fn remove_member(&mut self, user: UserId, guild: GuildId) -> Result<(), SimError> {
         let found = self
             .guilds
@@ -199,6 +208,9 @@ impl World {
     }
 
     /// Sets what a bot's own role grants in a guild. `@everyone` still grants its own.
+    ///
+    /// # Errors
+    /// What is not there, or not allowed; nothing is changed then.
     pub fn set_permissions(
         &mut self,
         bot: UserId,
@@ -223,6 +235,9 @@ impl World {
     }
 
     /// Sets what `@everyone` may in a guild.
+    ///
+    /// # Errors
+    /// What is not there, or not allowed; nothing is changed then.
     pub fn set_everyone_permissions(
         &mut self,
         guild: GuildId,
@@ -255,6 +270,9 @@ impl World {
     }
 
     /// Takes a guild away for a while, or brings it back: GUILD_DELETE with `unavailable`, later GUILD_CREATE.
+    ///
+    /// # Errors
+    /// What is not there, or not allowed; nothing is changed then.
     pub fn set_unavailable(&mut self, guild: GuildId, unavailable: bool) -> Result<(), SimError> {
         let found = self
             .guilds

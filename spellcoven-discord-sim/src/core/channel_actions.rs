@@ -10,6 +10,9 @@ use crate::settings::DeleteOrder;
 /// Channels.
 impl World {
     /// A channel of any kind at the end of the list.
+    ///
+    /// # Errors
+    /// What is not there, or not allowed; nothing is changed then.
     pub fn add_channel(
         &mut self,
         guild: GuildId,
@@ -29,6 +32,9 @@ impl World {
     }
 
     /// Deletes a channel; those in it leave, a category's children lose their parent.
+    ///
+    /// # Errors
+    /// What is not there, or not allowed; nothing is changed then.
     pub fn delete_channel(&mut self, id: ChannelId) -> Result<(), SimError> {
         self.remove_channel(id)
             .ok_or(SimError::UnknownChannel(id))?;
@@ -37,6 +43,9 @@ impl World {
     }
 
     /// Renames a channel, as a person would in Discord itself.
+    ///
+    /// # Errors
+    /// What is not there, or not allowed; nothing is changed then.
     pub fn rename_channel(&mut self, id: ChannelId, name: &str) -> Result<(), SimError> {
         self.edit_channel(id, |channel| name.clone_into(&mut channel.name))?;
         self.acted(None, format!("channel {id} was renamed to {name:?}"));
@@ -44,6 +53,9 @@ impl World {
     }
 
     /// Sets a channel's user limit; 0 for none.
+    ///
+    /// # Errors
+    /// What is not there, or not allowed; nothing is changed then.
     pub fn set_user_limit(&mut self, id: ChannelId, limit: u32) -> Result<(), SimError> {
         self.edit_channel(id, |channel| channel.user_limit = limit)?;
         self.acted(None, format!("channel {id} got a user limit of {limit}"));
@@ -51,6 +63,9 @@ impl World {
     }
 
     /// Sets all permission overwrites of a channel.
+    ///
+    /// # Errors
+    /// What is not there, or not allowed; nothing is changed then.
     pub fn set_overwrites(
         &mut self,
         id: ChannelId,

@@ -10,6 +10,9 @@ use crate::ids::{ChannelId, GuildId, UserId};
 /// People in voice.
 impl World {
     /// A person joins a voice channel, or moves to it from another one.
+    ///
+    /// # Errors
+    /// What is not there, or not allowed; nothing is changed then.
     pub fn join(&mut self, user: UserId, channel: ChannelId) -> Result<(), SimError> {
         let guild = *self
             .channel_guilds
@@ -45,6 +48,9 @@ impl World {
     }
 
     /// A person leaves voice.
+    ///
+    /// # Errors
+    /// What is not there, or not allowed; nothing is changed then.
     pub fn leave(&mut self, user: UserId) -> Result<(), SimError> {
         let guild = self.voice_guild(user)?;
         self.acted(Some(user), "leaves voice");
@@ -53,6 +59,9 @@ impl World {
     }
 
     /// Mutes or unmutes a person, as by their own button.
+    ///
+    /// # Errors
+    /// What is not there, or not allowed; nothing is changed then.
     pub fn set_self_mute(&mut self, user: UserId, on: bool) -> Result<(), SimError> {
         self.edit_voice(user, &format!("self mute {on}"), |state| {
             state.self_mute = on
@@ -60,6 +69,9 @@ impl World {
     }
 
     /// Deafens or undeafens a person, as by their own button.
+    ///
+    /// # Errors
+    /// What is not there, or not allowed; nothing is changed then.
     pub fn set_self_deaf(&mut self, user: UserId, on: bool) -> Result<(), SimError> {
         self.edit_voice(user, &format!("self deaf {on}"), |state| {
             state.self_deaf = on
@@ -67,6 +79,9 @@ impl World {
     }
 
     /// Switches a person's camera.
+    ///
+    /// # Errors
+    /// What is not there, or not allowed; nothing is changed then.
     pub fn set_self_video(&mut self, user: UserId, on: bool) -> Result<(), SimError> {
         self.edit_voice(user, &format!("self video {on}"), |state| {
             state.self_video = on

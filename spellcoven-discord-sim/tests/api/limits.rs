@@ -165,3 +165,36 @@ async fn limits_are_settings() {
         Some("user")
     );
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(100))]
+
+    /// Whatever the pace: a window never lets more through than its limit, and waiting as told is enough.
+    #[test]
+    fn windows_hold_and_waits_suffice(steps in proptest::collection::vec(0_u64..4000, 1..60)) {
+        use spellcoven_discord_sim::core::World;
+        use spellcoven_discord_sim::Settings;
+        let mut settings = Settings::default();
+        settings.route_limits.insert("GET /users/@me".to_owned(), RateLimit::per_seconds(3, 5));
+        let mut world = World::new(settings, Some(1));
+        let guild = world.add_guild("g");
+        let bot = world.add_bot("bot", guild);
+        let request = Request::new("GET", "/api/v10/users/@me").bot(&bot.token);
+        let mut now = Duration::ZERO;
+        let mut passed: Vec<Duration> = Vec::new();
+        for step in steps {
+            now += Duration::from_millis(step);
+            let answer = world.handle_rest(now, &request);
+            if answer.status == 429 {
+                now += Duration::from_secs_f64(answer.json()["retry_after"].as_f64().unwrap());
+                proptest::prop_assert_eq!(world.handle_rest(now, &request).status, 200);
+            }
+            passed.push(now);
+        }
+        // Two fixed windows may meet: at most twice the limit in any window's time.
+        for (index, start) in passed.iter().enumerate() {
+            let inside = passed[index..].iter().filter(|at| **at < *start + Duration::from_secs(5)).count();
+            proptest::prop_assert!(inside <= 6, "{}", inside);
+        }
+    }
+}

@@ -301,7 +301,7 @@ impl World {
 
     /// Ends a connection by dropping it, with all that was to be sent.
     pub(super) fn cut_connection(&mut self, id: ConnectionId, why: &str) {
-        if let Some(connection) = self.connections.get_mut(&id) {
+        if let Some(connection) = self.connections.get_mut(&id).filter(|c| !c.closing) {
             connection.out.clear();
         }
         self.finish(id, None, why, Item::Drop);
