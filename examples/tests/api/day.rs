@@ -12,7 +12,10 @@ use super::cloud::Cloud;
 async fn a_session_lasts_a_day() {
     const SEED: u64 = 24;
     const DAY: Duration = Duration::from_secs(24 * 3600);
-    let mut cloud = Cloud::with(SEED, |sim| sim.journal_limit(100_000));
+    let mut cloud = Cloud::with(SEED, |sim| {
+        sim.journal_limit(100_000)
+            .settings(|settings| settings.journal_heartbeats = true)
+    });
     cloud.start_hub();
     cloud.start_worker();
     let observers = [cloud.observer("all day")];
