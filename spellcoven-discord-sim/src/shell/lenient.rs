@@ -1,7 +1,7 @@
 //! A request line without a path: `GET ?v=10 HTTP/1.1`.
 //!
-//! Some clients put the query right behind the host and send just that. It is not valid HTTP, Discord takes it
-//! (observed), and the HTTP library here does not: the missing slash is put in on the way.
+//! Some clients put the query right behind the host, and some of their WebSocket libraries send just that. It is not
+//! valid HTTP, and the HTTP library here refuses it: the missing slash is put in on the way.
 
 use std::io;
 use std::pin::Pin;

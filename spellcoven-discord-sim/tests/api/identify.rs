@@ -413,3 +413,68 @@ impl Client {
             .ok()
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn more_than_2500_guilds_on_a_shard_are_4011() {
+    let scene = scene();
+    for n in 0..2500 {
+        let guild = scene.sim.add_guild(&n.to_string());
+        scene.sim.add_bot_to_guild(&scene.bot, guild).unwrap();
+    }
+    let mut client = scene.connect().await;
+    client.hello().await;
+    client.identify(&scene.bot.token, INTENTS).await;
+    assert_eq!(client.closed().await, 4011);
+    let mut client = scene.connect().await;
+    client.hello().await;
+    let mut d = identify(&scene.bot.token, INTENTS);
+    d["shard"] = json!([1, 2]);
+    client.send(2, &d).await;
+    client.expect("READY").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_are_told_with_the_privileged_intent_and_a_new_guild_comes_as_guild_create() {
+    use spellcoven_discord_sim::Intents;
+    let scene = scene_with(|b| b.privileged_intents(Intents::GUILD_MEMBERS));
+    let mut client = scene.ready_with(INTENTS | 2).await;
+    let bob = scene.sim.add_person("bob", scene.guild);
+    let added = client.expect("GUILD_MEMBER_ADD").await;
+    assert_eq!(
+        (added["user"]["username"].clone(), added["guild_id"].clone()),
+        (json!("bob"), json!(scene.guild))
+    );
+    scene.sim.remove_member(bob, scene.guild).unwrap();
+    client.expect("GUILD_MEMBER_REMOVE").await;
+    let other = scene.sim.add_guild("other");
+    scene.sim.add_bot_to_guild(&scene.bot, other).unwrap();
+    client.expect("GUILD_MEMBER_ADD").await;
+    assert_eq!(client.expect("GUILD_CREATE").await["name"], "other");
+    scene.sim.remove_member(&scene.bot, other).unwrap();
+    assert_eq!(client.expect("GUILD_DELETE").await, json!({"id": other}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_resume_url_and_no_voice_endpoint() {
+    let scene = scene_with(|b| {
+        b.settings(|s| {
+            s.resume_url = Some("ws://127.0.0.1:77/".to_owned());
+            s.voice_endpoint = None;
+        })
+    });
+    let mut client = scene.connect().await;
+    client.hello().await;
+    client.identify(&scene.bot.token, INTENTS).await;
+    assert_eq!(
+        client.expect("READY").await["resume_gateway_url"],
+        "ws://127.0.0.1:77"
+    );
+    client.expect("GUILD_CREATE").await;
+    let join = json!({"guild_id": scene.guild, "channel_id": scene.lobby, "self_mute": false, "self_deaf": false});
+    client.send(4, &join).await;
+    client.expect("VOICE_STATE_UPDATE").await;
+    assert_eq!(
+        client.expect("VOICE_SERVER_UPDATE").await["endpoint"],
+        json!(null)
+    );
+}
