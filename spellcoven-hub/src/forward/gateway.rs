@@ -32,6 +32,62 @@ use crate::wire::{
 ///
 /// Cancel safe: dropped midway, no event is lost or half forwarded, and it can
 /// be called again with the same arguments.
+///
+/// # Examples
+///
+/// ```
+/// # use bytes::Bytes;
+/// # use http::{HeaderMap, Uri};
+/// # use spellcoven_discord_gateway::{BoxFuture, Connector, GatewayStream};
+/// # use spellcoven_discord_sim::Sim;
+/// # use spellcoven_hub::forward::{PostAnswer, PostError, Poster};
+/// # struct IntoSim(Sim);
+/// # impl Connector for IntoSim {
+/// #     fn dial(&self, _: &Uri) -> BoxFuture<'_, std::io::Result<Box<dyn GatewayStream>>> {
+/// #         let sim = self.0.clone();
+/// #         Box::pin(async move {
+/// #             let (near, far) = tokio::io::duplex(65536);
+/// #             tokio::spawn(async move { sim.serve_connection(far).await });
+/// #             Ok(Box::new(near) as Box<dyn GatewayStream>)
+/// #         })
+/// #     }
+/// # }
+/// # struct TakesAll;
+/// # impl Poster for TakesAll {
+/// #     fn post(&self, _: HeaderMap, _: Bytes) -> spellcoven_hub::BoxFuture<'_, Result<PostAnswer, PostError>> {
+/// #         Box::pin(async { Ok(PostAnswer::new(200, r#"{"ok":true,"epoch":"e1"}"#)) })
+/// #     }
+/// # }
+/// use spellcoven_discord_gateway::{GuildTracker, Shard, Shutdown, TrackerLimits};
+/// use spellcoven_hub::HubSecret;
+/// use spellcoven_hub::forward::{Forwarder, gateway};
+/// use std::time::Duration;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let sim = Sim::builder().build();
+/// # let guild = sim.add_guild("guild");
+/// # let token = sim.add_bot("bot", guild).token;
+/// # let (guild_id, endpoint) = (guild.0.into(), "http://hub.example/api/internal/events");
+/// let mut shard = Shard::builder(token)
+/// #   .gateway_url("ws://sim.example")
+/// #   .connector(IntoSim(sim))
+///     .start();
+/// let forwarder = Forwarder::builder(endpoint, HubSecret::new("change-me")?, guild_id)
+/// #   .poster(TakesAll)
+///     .start()?;
+/// let mut tracker = GuildTracker::new(TrackerLimits::default());
+/// tokio::select! {
+///     ended = gateway::run(&mut shard, &mut tracker, &forwarder) => ended?,
+///     // A service waits for a signal here.
+///     () = tokio::time::sleep(Duration::from_millis(300)) => {}
+/// }
+/// shard.shutdown(Shutdown::KeepSession).await;
+/// assert!(forwarder.shutdown(Duration::from_secs(5)).await);
+/// assert_eq!(forwarder.status().delivered, 1, "the guild's snapshot");
+/// # Ok(())
+/// # }
+/// ```
 pub async fn run(
     shard: &mut Shard,
     tracker: &mut GuildTracker,

@@ -19,9 +19,10 @@
 //!   takes its place. The hub works out the differences.
 //! - While nothing happens, a ping every 2 s asks for the hub's epoch.
 //!
-//! The original hub works too: it names no epoch, so it gets no pings, and when
-//! it refuses `guild.snapshot` with 400 it gets plain events. There an outbox
-//! that runs over loses its oldest events.
+//! The original hub works too: it names no epoch, so it gets no pings; whether
+//! it refuses `guild.snapshot` or ignores it, plain events follow. There an
+//! outbox that runs over loses its oldest events, for no snapshot could make up
+//! for them.
 
 mod backoff;
 mod builder;

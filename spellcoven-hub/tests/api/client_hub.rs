@@ -531,3 +531,54 @@ async fn whatever_breaks_the_client_ends_with_the_truth() {
         "only {resumes} resumes: the test has lost its point"
     );
 }
+
+/// The default poster and the default connector over real sockets.
+#[tokio::test]
+async fn it_works_over_tcp() {
+    let identity = Identity::new();
+    let hub = Hub::builder(GUILD)
+        .rooms(NoRooms)
+        .key_source(identity.jwks())
+        .jwt(JwtConfig {
+            issuer: "issuer".into(),
+            audience: "app".into(),
+        })
+        .hub_secret(secret())
+        .clock(TokioClock(tokio::time::Instant::now()))
+        .build()
+        .unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server =
+        tokio::spawn(async move { hub.serve(listener, async { drop(stopped.await) }).await });
+
+    let forwarder = Forwarder::builder(
+        format!("http://{address}/api/internal/events"),
+        secret(),
+        GUILD,
+    )
+    .clock(TokioClock(tokio::time::Instant::now()))
+    .start()
+    .unwrap();
+    let mut world = World::new(1);
+    forwarder.snapshot(world.snapshot());
+    let mut client = HubClient::builder(format!("ws://{address}/api/ws"), identity.token(3600))
+        .start()
+        .unwrap();
+    while !matches!(client.next().await, Some(Update::Snapshot { .. })) {}
+    (0..200).for_each(|_| world.step(&forwarder));
+    while client.view().snapshot() != Some(world.snapshot()) {
+        assert!(client.next().await.is_some());
+    }
+    assert!(forwarder.shutdown(Duration::from_secs(10)).await);
+    stop.send(()).unwrap();
+    server.await.unwrap().unwrap();
+    while !matches!(
+        client.next().await,
+        Some(Update::Disconnected {
+            code: Some(1001),
+            ..
+        })
+    ) {}
+}

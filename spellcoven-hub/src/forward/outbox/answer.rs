@@ -62,6 +62,7 @@ impl Outbox {
             // Whatever the epoch, it holds what stands behind us in the queue.
             self.synced = true;
             self.snapshot_refused = false;
+            self.plain_endpoint = self.hub_epoch.is_none();
         } else if restarted || (synced == Some(false) && !self.synced && !self.snapshot_refused) {
             self.start_resync(now);
         }
@@ -78,7 +79,7 @@ impl Outbox {
             Some(Kind::Snapshot) => {
                 self.counters.dropped += 1;
                 self.snapshot_refused = true;
-                if status == 400 && self.hub_epoch.is_none() {
+                if status != 413 && self.hub_epoch.is_none() {
                     self.plain_endpoint = true;
                 }
             }
