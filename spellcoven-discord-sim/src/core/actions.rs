@@ -34,6 +34,12 @@ impl std::fmt::Debug for Bot {
     }
 }
 
+impl From<Bot> for UserId {
+    fn from(bot: Bot) -> Self {
+        bot.user_id
+    }
+}
+
 impl From<&Bot> for UserId {
     fn from(bot: &Bot) -> Self {
         bot.user_id
