@@ -249,11 +249,12 @@ async fn check(breaking: Breaking, seed: u64) {
             );
         }
     }
-    let complaints = run.cloud.sim.complaints();
-    assert!(
-        complaints.is_empty(),
-        "SEED={seed} {breaking:?}: {complaints:#?}"
-    );
+    for complaint in run.cloud.sim.complaints() {
+        // A worker that was killed does not know when the one before it identified; Discord answers op 9.
+        let restarted = matches!(breaking, Breaking::Worker | Breaking::Everything);
+        let early = restarted && complaint.to_string().contains("identified twice in 5 s");
+        assert!(early, "SEED={seed} {breaking:?}: {complaint}");
+    }
 }
 
 async fn check_all(breaking: Breaking, count: u64) {
