@@ -24,6 +24,9 @@ mod forward_posts;
 #[cfg(feature = "server")]
 #[path = "api/server_announce.rs"]
 mod server_announce;
+#[cfg(feature = "discord-rest")]
+#[path = "api/server_discord.rs"]
+mod server_discord;
 #[cfg(feature = "server")]
 #[path = "api/server_http.rs"]
 mod server_http;

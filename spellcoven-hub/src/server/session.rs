@@ -297,7 +297,7 @@ impl Session {
             self.in_window = 0;
         }
         self.in_window += 1;
-        (self.in_window > self.limits.messages).then(|| Close {
+        (self.in_window > self.limits.messages).then_some(Close {
             code: close::POLICY,
             reason: close::reason::RATE_LIMITED,
             error: Some((ErrorCode::BadRequest, "too many messages")),

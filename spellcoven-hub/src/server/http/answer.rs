@@ -12,7 +12,10 @@ pub(super) type Answer = Response<Full<Bytes>>;
 
 /// An error answer; what it says of the request's id comes later.
 #[derive(Clone, Debug)]
-pub(crate) struct ApiError {
+pub(crate) struct ApiError(Box<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
     status: StatusCode,
     code: &'static str,
     message: Cow<'static, str>,
@@ -26,13 +29,13 @@ impl ApiError {
         code: &'static str,
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self {
+        Self(Box::new(Inner {
             status,
             code,
             message: message.into(),
             details: None,
             header: None,
-        }
+        }))
     }
 
     pub(crate) fn validation(field: &str, reason: impl Into<String>) -> Self {
@@ -41,7 +44,7 @@ impl ApiError {
             "VALIDATION_FAILED",
             "a value is not acceptable",
         );
-        error.details = object(json!({ "field": field, "reason": reason.into() }));
+        error.0.details = object(json!({ "field": field, "reason": reason.into() }));
         error
     }
 
@@ -80,12 +83,12 @@ impl ApiError {
     }
 
     pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.header = Some((name, value));
+        self.0.header = Some((name, value));
         self
     }
 
     pub(crate) fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     fn rate_limited(retry_after: Duration) -> Self {
@@ -94,21 +97,22 @@ impl ApiError {
             "RATE_LIMITED",
             "Discord's rate limit is reached",
         );
-        error.details = object(json!({ "retryAfter": retry_after.as_secs_f64() }));
+        error.0.details = object(json!({ "retryAfter": retry_after.as_secs_f64() }));
         // Whole seconds, rounded up: a client that waits so long waits long enough.
         let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
         error.with(header::RETRY_AFTER, seconds.max(1).into())
     }
 
     pub(super) fn into_answer(self, request_id: &str) -> Answer {
+        let inner = *self.0;
         let body = ApiErrorBody {
-            message: self.message.into_owned(),
-            code: self.code.to_owned(),
+            message: inner.message.into_owned(),
+            code: inner.code.to_owned(),
             request_id: request_id.to_owned(),
-            details: self.details,
+            details: inner.details,
         };
-        let mut answer = json(self.status, &body);
-        if let Some((name, value)) = self.header {
+        let mut answer = json(inner.status, &body);
+        if let Some((name, value)) = inner.header {
             answer.headers_mut().insert(name, value);
         }
         answer
@@ -128,7 +132,7 @@ impl From<&RoomError> for ApiError {
                     "CONFLICT",
                     "a limit of the guild is reached",
                 );
-                error.details = object(json!({ "limit": limit }));
+                error.0.details = object(json!({ "limit": limit }));
                 error
             }
             RoomError::RateLimited { retry_after } => Self::rate_limited(*retry_after),

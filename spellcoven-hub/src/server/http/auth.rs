@@ -20,7 +20,7 @@ pub(super) async fn authenticate(
     match result {
         Ok(verified) => Ok(verified.user),
         Err(AuthError::Refused(error)) => {
-            tracing::info!(%error, request_id, "token refused");
+            tracing::debug!(%error, request_id, "token refused");
             Err(ApiError::unauthorized())
         }
         Err(AuthError::Unavailable) => Err(unavailable()),

@@ -22,6 +22,8 @@ use crate::server::log::{Cursor, Head};
 
 /// Bytes handed to the socket at once. Small, since the WebSocket's write buffer keeps this size for good.
 const BATCH: usize = 8 * 1024;
+/// Answers that may wait for a client; until it takes them, nothing more is read from it.
+const MAX_DIRECT: usize = 16;
 /// The read buffer of an idle connection.
 const READ_BUFFER: usize = 4 * 1024;
 
@@ -81,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         }
     }
 
-    /// Sends an answer before any further event. Answers are bounded by the rate at which a client may ask.
+    /// Sends an answer before any further event.
     pub(super) fn send(&mut self, message: Message) {
         self.direct.push_back(message);
     }
@@ -122,7 +124,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         if self.poll_write(cx).is_err() {
             return Poll::Ready(Incoming::Gone);
         }
-        if !read {
+        // Who does not take its answers is not asked for more; its silence ends the connection.
+        if !read || self.direct.len() >= MAX_DIRECT {
             return Poll::Pending;
         }
         let Poll::Ready(next) = Pin::new(&mut self.ws).poll_next(cx) else {
