@@ -1,5 +1,11 @@
 //! The whole system in one process: worker, hub, clients and simulator over pipes in memory, in virtual time.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
+
 mod api {
     mod cloud;
     mod day;

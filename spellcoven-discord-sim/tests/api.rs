@@ -10,6 +10,7 @@ mod api {
     pub(crate) mod support;
 
     mod commands;
+    mod control;
     mod core_day;
     mod determinism;
     mod faults;
