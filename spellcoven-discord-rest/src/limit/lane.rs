@@ -5,8 +5,6 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{Kind, Ticket, headers::Window};
 use crate::error::RateLimitScope;
 
-/// Two estimates of the same window's end differ by no more than this.
-const SAME_WINDOW: Duration = Duration::from_millis(500);
 /// Sub-limits remembered for one bucket; the one that ends first goes first.
 const MAX_SUB_LIMITS: usize = 64;
 
@@ -22,8 +20,25 @@ enum Knowledge {
     Window {
         limit: u32,
         remaining: u32,
-        reset: Option<Duration>,
+        reset: Option<Reset>,
     },
+}
+
+/// When a window ends, as far as answers show it: Discord has handled a request
+/// at some time between its sending and its answer.
+#[derive(Clone, Copy, Debug)]
+struct Reset {
+    earliest: Duration,
+    /// With the margin: from then on the next window can be counted on.
+    latest: Duration,
+}
+
+/// What the lane learns when a request is over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    pub(crate) window: Option<Window>,
+    pub(crate) sent: Duration,
 }
 
 /// One bucket's state. Time is counted from the client's start.
@@ -81,7 +96,7 @@ impl Lane {
                     reset: Some(reset),
                     ..
                 },
-            ) if head => Readiness::At(reset, RateLimitScope::Bucket),
+            ) if head => Readiness::At(reset.latest, RateLimitScope::Bucket),
             (
                 None,
                 Knowledge::Window {
@@ -89,7 +104,7 @@ impl Lane {
                     reset,
                     ..
                 },
-            ) => Readiness::Parked(reset.map(|reset| (reset, RateLimitScope::Bucket))),
+            ) => Readiness::Parked(reset.map(|reset| (reset.latest, RateLimitScope::Bucket))),
             (None, Knowledge::Unknown) if self.in_flight > 0 => Readiness::Parked(None),
             (None, _) if head => Readiness::Ready,
             (None, _) => Readiness::Parked(None),
@@ -115,19 +130,24 @@ impl Lane {
     }
 
     /// A request is over; with what the answer's headers said.
-    pub(crate) fn finished(
-        &mut self,
-        answer: Option<(u16, Option<Window>)>,
-        now: Duration,
-        margin: Duration,
-    ) {
+    pub(crate) fn finished(&mut self, answer: Option<Answered>, now: Duration, margin: Duration) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.last_used = now;
         match answer {
-            Some((_, Some(window))) => self.observe(window, now, margin),
+            Some(Answered {
+                window: Some(window),
+                sent,
+                ..
+            }) => {
+                let earliest = sent + window.reset_after;
+                let latest = now + window.reset_after + margin;
+                self.observe(window, Reset { earliest, latest });
+            }
             // Only Discord's own success or refusal proves that the route has
             // no headers; a 5xx or 429 may come from in front of it.
-            Some((200..=428, None)) if matches!(self.knowledge, Knowledge::Unknown) => {
+            Some(Answered {
+                status: 200..=428, ..
+            }) if matches!(self.knowledge, Knowledge::Unknown) => {
                 self.knowledge = Knowledge::Unlimited;
             }
             _ => {}
@@ -135,30 +155,35 @@ impl Lane {
         self.forget_dead_window();
     }
 
-    fn observe(&mut self, window: Window, now: Duration, margin: Duration) {
-        let new_reset = now + window.reset_after + margin;
-        let Knowledge::Window {
-            remaining, reset, ..
-        } = self.knowledge
-        else {
-            self.knowledge = Knowledge::Window {
-                limit: window.limit,
-                remaining: window.remaining.saturating_sub(self.in_flight),
-                reset: Some(new_reset),
-            };
-            return;
-        };
-        let tolerance = SAME_WINDOW.min(window.reset_after / 2);
-        let (remaining, reset) = match reset {
-            // Out of order: an answer of an older window.
-            Some(reset) if new_reset + tolerance < reset => (remaining, reset),
-            // The same window: answers may overtake each other, the lowest counts.
-            Some(reset) if new_reset <= reset + tolerance => {
-                (remaining.min(window.remaining), reset.max(new_reset))
+    /// Takes in a window. It is another one than the known only if the two cannot
+    /// end at the same time; in doubt it is the same, which never sends too much.
+    fn observe(&mut self, window: Window, seen: Reset) {
+        // Those under way may count in it, and may be in its figures already.
+        let fresh = window.remaining.saturating_sub(self.in_flight);
+        let (remaining, reset) = match self.knowledge {
+            Knowledge::Window {
+                remaining,
+                reset: Some(known),
+                ..
+            } => {
+                if seen.latest < known.earliest {
+                    // An answer of an older window, overtaken by others.
+                    (remaining, known)
+                } else if seen.earliest > known.latest {
+                    (fresh, seen)
+                } else {
+                    // Answers overtake each other: the lowest counts.
+                    let earliest = known.earliest.max(seen.earliest);
+                    let latest = known.latest.max(seen.latest);
+                    (remaining.min(window.remaining), Reset { earliest, latest })
+                }
             }
-            // A window begun while requests were under way: they may count in it.
-            Some(_) => (window.remaining.saturating_sub(self.in_flight), new_reset),
-            None => (remaining.min(window.remaining), new_reset),
+            Knowledge::Window {
+                remaining,
+                reset: None,
+                ..
+            } => (remaining.min(window.remaining), seen),
+            Knowledge::Unknown | Knowledge::Unlimited => (fresh, seen),
         };
         self.knowledge = Knowledge::Window {
             limit: window.limit,
@@ -175,7 +200,7 @@ impl Lane {
             reset: Some(reset),
             ..
         } = self.knowledge
-            && reset <= now
+            && reset.latest <= now
         {
             // The server's own number may be 0 or absurd; one at a time always works.
             let limit = limit.max(1);
@@ -213,7 +238,14 @@ impl Lane {
         ) = (scope, &mut self.knowledge)
         {
             *remaining = 0;
-            *reset = Some(reset.map_or(until, |reset| reset.max(until)));
+            let known = reset.unwrap_or(Reset {
+                earliest: until,
+                latest: until,
+            });
+            *reset = Some(Reset {
+                latest: known.latest.max(until),
+                ..known
+            });
         }
     }
 
@@ -247,7 +279,7 @@ impl Lane {
     /// Whether the bucket's present window is known and requests were counted in
     /// it.
     pub(crate) fn window_is_used(&self, now: Duration) -> bool {
-        matches!(self.knowledge, Knowledge::Window { limit, remaining, reset: Some(reset) } if reset > now && remaining < limit)
+        matches!(self.knowledge, Knowledge::Window { limit, remaining, reset: Some(reset) } if reset.latest > now && remaining < limit)
     }
 
     /// Takes over waiting and running requests of a lane that turned out to be
@@ -268,8 +300,7 @@ impl Lane {
     /// Whether nothing would be lost by forgetting the lane at `now`, if it has
     /// been idle for `idle`.
     pub(crate) fn is_idle(&self, now: Duration, idle: Duration) -> bool {
-        let window_over =
-            !matches!(self.knowledge, Knowledge::Window { reset: Some(reset), .. } if reset > now);
+        let window_over = !matches!(self.knowledge, Knowledge::Window { reset: Some(reset), .. } if reset.latest > now);
         let free = self.blocked.is_none_or(|(until, _)| until <= now);
         let sub_free = self.sub_limits.values().all(|until| *until <= now);
         !self.is_busy() && window_over && free && sub_free && self.last_used + idle <= now

@@ -23,7 +23,7 @@ pub(crate) use self::{
 };
 use self::{
     invalid::InvalidCounter,
-    lane::{Lane, Readiness},
+    lane::{Answered, Lane, Readiness},
     pacer::Pacer,
 };
 use crate::{
@@ -85,6 +85,8 @@ impl Ask {
 struct Place {
     ask: Ask,
     lane: LaneKey,
+    /// When it was let go; zero before.
+    sent: Duration,
 }
 
 /// The answer to "may I go?".
@@ -171,7 +173,14 @@ impl Limiter {
             .or_insert_with(|| Lane::new(now))
             .waiting
             .insert(ticket, ask.kind.clone());
-        self.waiting.insert(ticket, Place { ask, lane });
+        self.waiting.insert(
+            ticket,
+            Place {
+                ask,
+                lane,
+                sent: Duration::ZERO,
+            },
+        );
         Some(ticket)
     }
 
@@ -217,7 +226,8 @@ impl Limiter {
             return Verdict::At(until, RateLimitScope::Edge);
         }
         self.leave_gate(ticket);
-        if let Some(place) = self.waiting.remove(&ticket) {
+        if let Some(mut place) = self.waiting.remove(&ticket) {
+            place.sent = now;
             if let Some(lane) = self.lanes.get_mut(&place.lane) {
                 lane.take(ticket, now);
                 self.wakes.extend(lane.head(now));
@@ -260,7 +270,11 @@ impl Limiter {
             self.learn_hash(&place, observed);
         }
         let key = place.lane.clone();
-        let answer = observed.map(|observed| (observed.status, observed.window));
+        let answer = observed.map(|observed| Answered {
+            status: observed.status,
+            window: observed.window,
+            sent: place.sent,
+        });
         let sibling = observed.and_then(|observed| self.sharing_sibling(&key, observed, now));
         if let Some(lane) = self.lanes.get_mut(&key) {
             lane.finished(answer, now, MARGIN);

@@ -456,6 +456,16 @@ impl Bucket {
     }
 }
 
+/// Two answers of one window, the first overtaken and late: it is not taken for a
+/// new window.
+#[test]
+fn a_late_answer_is_no_new_window() {
+    assert_eq!(
+        run(2, ms(109), 62, &[0; 17], 2_694_029_082_259_434_394).0,
+        0
+    );
+}
+
 /// What happens in the model, in order of time.
 enum Event {
     Poll(Ticket),
