@@ -1,6 +1,6 @@
 //! Configuration from environment variables: all faults are found in one go, and secrets never print.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, num::NonZeroU64, str::FromStr};
 
 /// Reads variables and remembers every one at fault, so that a start fails once with the whole list.
 pub struct Environment<'a> {
@@ -147,9 +147,7 @@ impl WorkerEnvironment {
     /// [`EnvironmentError`] names every variable that is missing or wrong.
     pub fn read(mut env: Environment<'_>) -> Result<Self, EnvironmentError> {
         let bot_token = env.secret("DISCORD_BOT_TOKEN");
-        let guild_id = env
-            .required("PRIMARY_GUILD_ID", "a guild id")
-            .filter(|id| *id != 0);
+        let guild_id = env.required::<NonZeroU64>("PRIMARY_GUILD_ID", "a guild id");
         let hub_endpoint = env.required("HUB_ENDPOINT", "an http(s) URL");
         let hub_secret = env.secret("HUB_SECRET");
         let bind_address = env.or(
@@ -178,7 +176,7 @@ impl WorkerEnvironment {
                 Some(api_base),
             ) => Ok(Self {
                 bot_token,
-                guild_id,
+                guild_id: guild_id.get(),
                 hub_endpoint,
                 hub_secret,
                 bind_address,
@@ -228,7 +226,7 @@ impl BackendEnvironment {
     /// [`EnvironmentError`] names every variable that is missing or wrong.
     pub fn read(mut env: Environment<'_>) -> Result<Self, EnvironmentError> {
         let bot_token = env.secret("DISCORD_BOT_TOKEN");
-        let guild_id = env.required("PRIMARY_GUILD_ID", "a guild id");
+        let guild_id = env.required::<NonZeroU64>("PRIMARY_GUILD_ID", "a guild id");
         let hub_secret = env.secret("HUB_SECRET");
         let previous_hub_secret = env
             .optional::<String>("HUB_SECRET_PREVIOUS", "a value")
@@ -267,7 +265,7 @@ impl BackendEnvironment {
         };
         Ok(Self {
             bot_token,
-            guild_id,
+            guild_id: guild_id.get(),
             hub_secret,
             previous_hub_secret,
             jwt_issuer,
@@ -280,5 +278,92 @@ impl BackendEnvironment {
             port,
             api_base,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment<'a>(variables: &'a [(&'a str, &'a str)]) -> Environment<'a> {
+        Environment::from_fn(|name| {
+            let found = variables.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    const WORKER: &[(&str, &str)] = &[
+        ("DISCORD_BOT_TOKEN", "t0ken"),
+        ("PRIMARY_GUILD_ID", "123456789012345678"),
+        ("HUB_ENDPOINT", "https://example.com/api/internal/events"),
+        ("HUB_SECRET", "s3cret"),
+    ];
+
+    #[test]
+    fn a_worker_needs_four_variables_and_has_defaults_for_the_rest() {
+        let env = WorkerEnvironment::read(environment(WORKER)).unwrap();
+        assert_eq!(env.health_port, 8080);
+        assert_eq!(env.guild_id, 123_456_789_012_345_678);
+        assert_eq!(env.api_base, None);
+    }
+
+    #[test]
+    fn one_message_names_every_variable_at_fault_and_no_value() {
+        let error = WorkerEnvironment::read(environment(&[
+            ("DISCORD_BOT_TOKEN", "  "),
+            ("PRIMARY_GUILD_ID", "not-an-id-7531"),
+            ("HUB_ENDPOINT", "ftp://host-7531/"),
+            ("HUB_SECRET", "s3cret-7531"),
+            ("HEALTH_CHECK_PORT", "75310"),
+        ]))
+        .unwrap_err()
+        .to_string();
+        for name in [
+            "DISCORD_BOT_TOKEN",
+            "PRIMARY_GUILD_ID",
+            "HUB_ENDPOINT",
+            "HEALTH_CHECK_PORT",
+        ] {
+            assert!(error.contains(name), "{error}");
+        }
+        assert!(
+            !error.contains("HUB_SECRET") && !error.contains("7531"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_guild_id_0_is_a_fault_that_is_named() {
+        let mut variables = WORKER.to_vec();
+        variables[1].1 = "0";
+        let error = WorkerEnvironment::read(environment(&variables))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("PRIMARY_GUILD_ID"), "{error}");
+    }
+
+    #[test]
+    fn a_backend_names_what_it_lacks() {
+        let error = BackendEnvironment::read(environment(WORKER))
+            .unwrap_err()
+            .to_string();
+        for name in [
+            "JWT_ISSUER",
+            "JWT_AUDIENCE",
+            "JWT_PUBLIC_JWK_URL",
+            "VITE_BASE_URL",
+        ] {
+            assert!(error.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn secrets_do_not_print() {
+        let env = WorkerEnvironment::read(environment(WORKER)).unwrap();
+        let printed = format!("{env:?}");
+        assert!(
+            !printed.contains("t0ken") && !printed.contains("s3cret"),
+            "{printed}"
+        );
     }
 }

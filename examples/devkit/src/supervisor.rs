@@ -159,3 +159,66 @@ fn describe(ended: &std::io::Result<ExitStatus>) -> String {
         Err(error) => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Service {
+        Service {
+            name: "test",
+            program: "sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            environment: Vec::new(),
+        }
+    }
+
+    /// Waits until the file has as many lines; each start of the service writes one, its process id.
+    async fn starts(file: &std::path::Path, count: usize) -> Vec<String> {
+        loop {
+            let lines = std::fs::read_to_string(file).unwrap_or_default();
+            if lines.lines().count() >= count {
+                return lines.lines().map(str::to_owned).collect();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn scratch(name: &str) -> std::path::PathBuf {
+        let file = std::env::temp_dir().join(format!("spellcoven-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_file(&file);
+        file
+    }
+
+    #[tokio::test]
+    async fn a_service_that_dies_is_started_again_and_stopped_in_the_end() {
+        let file = scratch("restarts");
+        let mut supervisor = Supervisor::new(true);
+        supervisor.start(shell(&format!(
+            "echo $$ >> {}; exec sleep 1000",
+            file.display()
+        )));
+        let pid: i32 = starts(&file, 1).await[0].parse().unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        let last: i32 = starts(&file, 2).await[1].parse().unwrap();
+        supervisor.stop().await;
+        let last = rustix::process::Pid::from_raw(last).unwrap();
+        assert!(
+            rustix::process::test_kill_process(last).is_err(),
+            "it still runs"
+        );
+        std::fs::remove_file(&file).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_does_not_keep_the_others_from_stopping() {
+        let mut supervisor = Supervisor::new(true);
+        supervisor.start(Service {
+            program: "/nowhere/at-all".into(),
+            ..shell("")
+        });
+        supervisor.start(shell("exec sleep 1000"));
+        supervisor.stop().await;
+    }
+}

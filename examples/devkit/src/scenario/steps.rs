@@ -91,10 +91,7 @@ async fn walk_into(scene: &mut Scene<'_>, report: &mut Report) -> Option<()> {
 
     let joined = scene.voice(Some(room)).await;
     let since = joined.as_ref().ok().copied().flatten();
-    step(
-        "a person joins the channel in Discord",
-        joined.map(ago),
-    )?;
+    step("a person joins the channel in Discord", joined.map(ago))?;
     let limit = if since.is_some() {
         STEP_LIMIT
     } else {
