@@ -7,7 +7,7 @@ use crate::support::*;
 #[test]
 fn a_stored_session_is_resumed_at_its_own_url() {
     let mut config = config(1);
-    config.session = Some(stored(41));
+    config.session = Some(stored(99).at(41));
     let mut rig = Rig::new(config);
     assert_eq!(rig.take_connect().as_deref(), Some(RESUME_URL));
     rig.open();

@@ -65,6 +65,8 @@ impl World {
             .connector(ToSim(self.sim.clone()))
             .identify_queue(Arc::clone(&self.queue))
             .seed(seed)
+            // Some consumers are always slow.
+            .event_buffer([1, 7, 1024][seed as usize % 3])
     }
 
     /// What is true, as a client should see it.
