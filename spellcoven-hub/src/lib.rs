@@ -20,4 +20,6 @@ pub use clock::{Clock, SystemClock};
 pub use future::BoxFuture;
 #[cfg(feature = "server")]
 pub use server::Hub;
-pub use wire::{GuildSnapshot, HubEvent, HubSecret, Snowflake};
+#[cfg(any(feature = "server", feature = "forward"))]
+pub use wire::HubSecret;
+pub use wire::{GuildSnapshot, HubEvent, Snowflake};

@@ -9,6 +9,7 @@ mod client_message;
 pub mod close;
 mod envelope;
 mod event;
+#[cfg(any(feature = "server", feature = "forward"))]
 mod secret;
 #[cfg(any(feature = "server", feature = "forward"))]
 pub mod signature;
@@ -22,6 +23,7 @@ pub use envelope::{
     AuthOk, Envelope, ErrorBody, ErrorCode, MessageKind, PROTOCOL_VERSION, ReconnectAdvice, names,
 };
 pub use event::{HubEvent, RoomDeleted, RoomPayload, VoiceJoined, VoiceLeft, VoiceUpdated};
+#[cfg(any(feature = "server", feature = "forward"))]
 pub use secret::{EmptySecret, HubSecret};
 pub use snapshot::{GuildSnapshot, Member, Room, RoomSnapshot};
 pub use snowflake::{InvalidSnowflake, Snowflake};

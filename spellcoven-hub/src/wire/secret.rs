@@ -24,7 +24,6 @@ impl HubSecret {
         }
     }
 
-    #[cfg(any(feature = "server", feature = "forward"))]
     pub(crate) fn expose(&self) -> &[u8] {
         &self.0
     }
