@@ -77,7 +77,7 @@ impl HubClientBuilder {
         self
     }
 
-    /// Goes on after this event, as [`RoomsView::resume_point`] gave it in an
+    /// Goes on after this event, as [`RoomsView::resume_point`](super::RoomsView::resume_point) gave it in an
     /// earlier life. The view then knows only what happened since, unless the
     /// hub has to send a snapshot, or
     /// [`HubClient::request_snapshot`] asks for one.

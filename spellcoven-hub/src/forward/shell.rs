@@ -72,7 +72,7 @@ impl Drop for Owner {
 ///
 /// # Examples
 ///
-/// A forwarder with a [`Poster`] that takes everything:
+/// A forwarder with a [`Poster`](super::Poster) that takes everything:
 ///
 /// ```
 /// use bytes::Bytes;

@@ -657,12 +657,12 @@ proptest! {
             for out in outputs {
                 match out {
                     Out::Update(Update::Snapshot { epoch, seq, .. }) => at = Some((epoch.to_string(), seq)),
-                    Out::Update(Update::Event { epoch, seq, .. } | Update::Raw { epoch, seq, .. }) => {
-                        if !epoch.is_empty() {
-                            let (known, last) = at.clone().expect("a snapshot came first");
-                            prop_assert_eq!((&*epoch, seq), (&*known, last + 1));
-                            at = Some((known, seq));
-                        }
+                    Out::Update(Update::Event { epoch, seq, .. } | Update::Raw { epoch, seq, .. })
+                        if !epoch.is_empty() =>
+                    {
+                        let (known, last) = at.clone().expect("a snapshot came first");
+                        prop_assert_eq!((&*epoch, seq), (&*known, last + 1));
+                        at = Some((known, seq));
                     }
                     _ => {}
                 }
