@@ -330,11 +330,11 @@ impl Limiter {
                 };
                 if scope == RateLimitScope::SubLimit {
                     lane.block_kind(place.ask.kind.clone(), until, now);
+                    // None of the kind is at the head any more to be woken as such.
+                    self.wakes.extend(lane.waiting.keys());
                 } else {
                     lane.block(until, scope);
                 }
-                // All ask again, so that those who cannot wait that long fail now.
-                self.wakes.extend(lane.waiting.keys());
             }
         }
     }

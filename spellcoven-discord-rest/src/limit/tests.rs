@@ -226,6 +226,31 @@ fn a_sub_limit_holds_one_kind_only() {
     );
 }
 
+/// Those of the kind who were in line already learn when they may go, though the
+/// one that met the limit is not coming back.
+#[test]
+fn a_sub_limit_wakes_its_kind() {
+    let mut limiter = limiter();
+    let rename = ask(Method::PATCH, 1, "name");
+    let [first, second] = [(); 2].map(|()| limiter.enqueue(rename.clone(), None, ms(0)).unwrap());
+    assert_eq!(limiter.poll(first, ms(0)), Verdict::Go);
+    assert_eq!(limiter.poll(second, ms(0)), Verdict::Parked(None));
+    limiter.take_wakes();
+    let window = Window {
+        limit: 5,
+        remaining: 3,
+        reset_after: ms(15_000),
+    };
+    let limited = refused(RateLimitScope::SubLimit, ms(5000), Some(window));
+    limiter.finished(first, Some(&limited), Duration::ZERO, ms(10));
+    assert_eq!(limiter.take_wakes(), [second]);
+    let until = ms(5010) + MARGIN;
+    assert_eq!(
+        limiter.poll(second, ms(10)),
+        Verdict::At(until, RateLimitScope::SubLimit)
+    );
+}
+
 #[test]
 fn shared_holds_one_route_and_major() {
     let mut limiter = limiter();

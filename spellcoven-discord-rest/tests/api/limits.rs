@@ -283,3 +283,42 @@ async fn the_breaker() {
     tokio::time::sleep(retry_after).await;
     client.get_channel(channel_id()).await.unwrap();
 }
+
+/// A limit that comes while others wait ends their waiting at once, if it is too long.
+#[tokio::test(start_paused = true)]
+async fn those_in_line_learn_of_a_long_wait() {
+    let transport = Scripted::new(|_, _| Reply::Late(ms(100), too_many("shared", 600.0)));
+    let client = transport.client();
+    let start = tokio::time::Instant::now();
+    assert_eq!(burst(&client, [2, 2, 2]).await.len(), 3);
+    assert!(start.elapsed() < ms(200), "{:?}", start.elapsed());
+    assert_eq!(transport.seen().len(), 1);
+}
+
+/// A retry goes before those who came later.
+#[tokio::test(start_paused = true)]
+async fn a_retry_keeps_its_place_in_line() {
+    let transport = Scripted::new(|n, _| match n {
+        // The others are in line by then.
+        0 => Reply::Late(ms(100), too_many("user", 1.0)),
+        _ => Reply::Answer(bucketed(answer(200, json!(null)), 1, 0, 1.0)),
+    });
+    let client = transport.client();
+    let calls: Vec<_> = (0..3)
+        .map(|n| {
+            let call = client
+                .send_message(channel_id(), "x")
+                .nonce(format!("n{n}"));
+            tokio::spawn(call.into_future())
+        })
+        .collect();
+    for call in calls {
+        let _ = call.await.unwrap();
+    }
+    let order: Vec<_> = transport
+        .seen()
+        .iter()
+        .map(|seen| seen.json()["nonce"].clone())
+        .collect();
+    assert_eq!(order, ["n0", "n0", "n1", "n2"]);
+}
