@@ -278,6 +278,7 @@ fn a_deleted_room_gives_one_leave_whichever_order_discord_chooses() {
         &["21 left 11 ChannelDeleted", "deleted 11 ChannelDeleted"],
     );
     check(&mut tracker, &vsu(ANN, None), &[]);
+    assert_eq!(tracker.stats().duplicate_leaves, 1, "no ghost stays behind");
     check(&mut tracker, &deleted, &[]);
     let mut tracker = known();
     check(&mut tracker, &vsu(ANN, None), &["21 left 11 Live"]);
