@@ -34,6 +34,9 @@ mod server_http;
 #[path = "api/server_jwt.rs"]
 mod server_jwt;
 #[cfg(feature = "server")]
+#[path = "api/server_logs.rs"]
+mod server_logs;
+#[cfg(feature = "server")]
 #[path = "api/server_support.rs"]
 mod server_support;
 #[cfg(feature = "server")]

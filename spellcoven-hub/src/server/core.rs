@@ -66,17 +66,21 @@ impl Core {
         }
     }
 
-    /// Applies a post of the worker, unless its delivery was applied before.
+    /// Applies a post of the worker, unless its delivery was applied before, or it is an event meant for another
+    /// epoch: the worker learns of this one from the answer, and sends a snapshot with the event in it.
     pub(crate) fn handle_post(
         &mut self,
         event: WebhookEvent,
         delivery: Option<&str>,
+        epoch: Option<&str>,
         now: Instant,
         now_ms: u64,
     ) -> WebhookAnswer {
         self.last_post = Some(now);
         let seen = delivery.is_some_and(|id| self.deliveries.contains(id, now));
-        if !seen {
+        let stale = matches!(event, WebhookEvent::Event(_))
+            && epoch.is_some_and(|epoch| epoch != self.epoch);
+        if !seen && !stale {
             let events = match event {
                 WebhookEvent::Event(event) => self.state.handle_event(event),
                 WebhookEvent::Snapshot(snapshot) => self.state.handle_snapshot(snapshot, now),

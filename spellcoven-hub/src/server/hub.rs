@@ -153,9 +153,15 @@ impl Hub {
 
     /// Takes what a worker in the same process would post; no signature is needed.
     ///
-    /// A `delivery` id that was seen before changes nothing.
-    pub fn handle_post(&self, event: WebhookEvent, delivery: Option<&str>) -> WebhookAnswer {
-        self.shared.handle_post(event, delivery)
+    /// A `delivery` id that was seen before changes nothing; nor does an event for an `epoch` that is not this hub's,
+    /// which a `guild.snapshot` has to follow (see [`wire::headers::EPOCH`](crate::wire::headers::EPOCH)).
+    pub fn handle_post(
+        &self,
+        event: WebhookEvent,
+        delivery: Option<&str>,
+        epoch: Option<&str>,
+    ) -> WebhookAnswer {
+        self.shared.handle_post(event, delivery, epoch)
     }
 
     /// Numbers of this moment.
@@ -220,11 +226,16 @@ impl Shared {
         });
     }
 
-    pub(crate) fn handle_post(&self, event: WebhookEvent, delivery: Option<&str>) -> WebhookAnswer {
+    pub(crate) fn handle_post(
+        &self,
+        event: WebhookEvent,
+        delivery: Option<&str>,
+        epoch: Option<&str>,
+    ) -> WebhookAnswer {
         let now_ms = self.clock.now_ms();
         Metrics::add(&self.metrics.posts, 1);
         self.with_core(|core| {
-            let answer = core.handle_post(event, delivery, Instant::now(), now_ms);
+            let answer = core.handle_post(event, delivery, epoch, Instant::now(), now_ms);
             self.announce(core);
             answer
         })

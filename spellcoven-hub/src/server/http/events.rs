@@ -41,7 +41,9 @@ pub(super) async fn handle<B: HubBody>(
         request_id = call.request_id,
         "webhook event"
     );
-    Ok(json(StatusCode::OK, &shared.handle_post(event, delivery)))
+    let epoch = one(&parts.headers, names::EPOCH);
+    let answer = shared.handle_post(event, delivery, epoch);
+    Ok(json(StatusCode::OK, &answer))
 }
 
 /// A header that must not stand twice.

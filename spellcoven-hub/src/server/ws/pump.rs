@@ -10,6 +10,7 @@ use async_tungstenite::{
     WebSocketStream,
     tungstenite::{
         Error, Message, Utf8Bytes,
+        error::ProtocolError,
         protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
 };
@@ -144,6 +145,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
             }
             Some(Ok(Message::Pong(_) | Message::Frame(_))) => Incoming::Control,
             Some(Err(Error::Capacity(_))) => Incoming::TooLarge,
+            // Not the peer's mistake, but its end: the connection broke.
+            Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
+                Incoming::Gone
+            }
             Some(Err(Error::Protocol(_) | Error::Utf8(_))) => Incoming::Protocol,
             Some(Err(_)) | None => Incoming::Gone,
         })
