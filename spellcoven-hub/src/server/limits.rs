@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// WebSocket connections altogether, those not yet authenticated included. One more is closed with 4429.
-    /// Default 10 000; an idle one costs about 8 kB.
+    /// Default 10 000; an idle one costs about 11 kB.
     pub max_connections: usize,
     /// Authenticated WebSocket connections of one user. One more is closed with 4429. Default 8.
     pub max_connections_per_user: usize,

@@ -13,6 +13,9 @@ pub mod headers {
     pub const SIGNATURE: &str = "x-hub-signature";
     /// A unique id of the event, the same on every try.
     pub const DELIVERY: &str = "x-hub-delivery";
+    /// The epoch that the poster knows, from the last answer. A hub of another epoch does not apply an event, since it
+    /// has forgotten what the event stands on; its answer makes the poster send a `guild.snapshot`.
+    pub const EPOCH: &str = "x-hub-epoch";
     /// The id of the request, echoed in answers.
     pub const REQUEST_ID: &str = "x-request-id";
 }

@@ -392,6 +392,31 @@ async fn the_webhook_checks_what_it_takes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_of_another_epoch_is_left_to_the_snapshot() {
+    let world = World::new();
+    let room = json!({ "channelId": "5", "guildId": "1", "name": "x" });
+    let body = json!({ "event": "room.created", "payload": room }).to_string();
+    let now = world.clock.seconds();
+    let signature = signature::sign(&secret("hub-secret"), now, body.as_bytes());
+    let epoch = world.hub.stats().epoch;
+    for (sent, rooms) in [("another", 0), (epoch.as_str(), 1)] {
+        let request = Request::post("/api/internal/events")
+            .header("x-hub-timestamp", now)
+            .header("x-hub-signature", &signature)
+            .header("x-hub-delivery", "same")
+            .header("x-hub-epoch", sent);
+        let reply = world
+            .call(request.body(Full::from(body.clone())).unwrap())
+            .await;
+        assert_eq!(
+            (reply.status.as_u16(), &reply.json()["epoch"]),
+            (200, &json!(epoch))
+        );
+        assert_eq!(world.hub.stats().rooms, rooms);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn rooms_stand_at_an_epoch_and_a_seq() {
     let world = World::new();
     is(&world.get("/api/rooms").await, 401, "UNAUTHORIZED");
