@@ -87,10 +87,43 @@ pub(super) async fn ready(call: &Call<'_>) -> Answer {
 /// `GET /metrics` in Prometheus' text format.
 pub(super) fn metrics(call: &Call<'_>) -> Answer {
     let stats = stats(call);
-    let metrics = &call.shared.metrics;
     let mut text = String::new();
+    gauges(&mut text, &stats);
+    if let Some(age) = call.shared.verifier.keys_age() {
+        let (help, age) = (
+            "age of the identity provider's keys",
+            age.as_secs_f64().to_string(),
+        );
+        single(&mut text, "hub_jwks_age_seconds", "gauge", help, &age);
+    }
+    counters(&mut text, &stats, &call.shared.metrics);
+    for (name, label, help, values) in [
+        (
+            "hub_closed_total",
+            "reason",
+            "closed WebSocket connections",
+            &stats.closed,
+        ),
+        (
+            "hub_refused_signatures_total",
+            "reason",
+            "refused posts",
+            &stats.refused_signatures,
+        ),
+        ("hub_errors_total", "code", "error answers", &stats.errors),
+    ] {
+        labelled(&mut text, name, label, help, values);
+    }
+    answer::raw(
+        StatusCode::OK,
+        "text/plain; version=0.0.4; charset=utf-8",
+        text.into(),
+    )
+}
+
+fn gauges(text: &mut String, stats: &Stats) {
     let number = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
-    let gauges = [
+    for (name, value, help) in [
         (
             "hub_connections",
             number(stats.connections),
@@ -119,21 +152,13 @@ pub(super) fn metrics(call: &Call<'_>) -> Answer {
             stats.buffered_bytes,
             "bytes waiting for slow clients",
         ),
-    ];
-    for (name, value, help) in gauges {
-        single(&mut text, name, "gauge", help, &value.to_string());
+    ] {
+        single(text, name, "gauge", help, &value.to_string());
     }
-    if let Some(age) = call.shared.verifier.keys_age() {
-        let help = "age of the identity provider's keys";
-        single(
-            &mut text,
-            "hub_jwks_age_seconds",
-            "gauge",
-            help,
-            &age.as_secs_f64().to_string(),
-        );
-    }
-    let counters = [
+}
+
+fn counters(text: &mut String, stats: &Stats, metrics: &Metrics) {
+    for (name, value, help) in [
         (
             "hub_delivered_total",
             stats.delivered,
@@ -157,43 +182,16 @@ pub(super) fn metrics(call: &Call<'_>) -> Answer {
         (
             "hub_posts_total",
             Metrics::load(&metrics.posts),
-            "posts of the worker with a good signature",
+            "posts with a good signature",
         ),
         (
             "hub_overflow_total",
             stats.overflow,
             "rooms and people not kept for want of space",
         ),
-    ];
-    for (name, value, help) in counters {
-        single(&mut text, name, "counter", help, &value.to_string());
+    ] {
+        single(text, name, "counter", help, &value.to_string());
     }
-    labelled(
-        &mut text,
-        "hub_closed_total",
-        "reason",
-        "closed WebSocket connections",
-        &stats.closed,
-    );
-    labelled(
-        &mut text,
-        "hub_refused_signatures_total",
-        "reason",
-        "refused posts",
-        &stats.refused_signatures,
-    );
-    labelled(
-        &mut text,
-        "hub_errors_total",
-        "code",
-        "error answers",
-        &stats.errors,
-    );
-    answer::raw(
-        StatusCode::OK,
-        "text/plain; version=0.0.4; charset=utf-8",
-        text.into(),
-    )
 }
 
 fn stats(call: &Call<'_>) -> Stats {
