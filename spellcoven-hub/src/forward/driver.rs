@@ -11,7 +11,7 @@ use super::outbox::{Outcome, Post, Step};
 use super::poster::{PostAnswer, Poster};
 use super::shell::{Phase, Shared};
 use crate::clock::Clock;
-use crate::wire::headers::{DELIVERY, SIGNATURE, TIMESTAMP};
+use crate::wire::headers::{DELIVERY, EPOCH, SIGNATURE, TIMESTAMP};
 use crate::wire::signature::sign;
 use crate::wire::{HubSecret, WebhookAnswer};
 
@@ -100,7 +100,7 @@ impl Driver {
     fn headers(&self, post: &Post) -> HeaderMap {
         let timestamp = self.clock.now_ms() / 1000;
         let signature = sign(&self.secret, timestamp, &post.body);
-        let mut headers = HeaderMap::with_capacity(4);
+        let mut headers = HeaderMap::with_capacity(5);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(
             HeaderName::from_static(TIMESTAMP),
@@ -110,6 +110,11 @@ impl Driver {
             let value = HeaderValue::from_str(text)
                 .expect("hexadecimal digits, '-' and '=' are header characters");
             headers.insert(HeaderName::from_static(name), value);
+        }
+        // What a hub calls its epoch is its own affair; one that no header can carry is left out.
+        let epoch = self.shared.outbox().hub_epoch();
+        if let Some(value) = epoch.and_then(|epoch| HeaderValue::try_from(epoch).ok()) {
+            headers.insert(HeaderName::from_static(EPOCH), value);
         }
         headers
     }

@@ -19,7 +19,8 @@ use crate::wire::{
 /// The guild's first snapshot becomes [`Forwarder::snapshot`], as does a guild
 /// that a stored tracker already knows; a guild the bot is no longer in becomes
 /// an empty one. A move is a leave and a join. While the guild's state may be
-/// old, [`Forwarder::mark_stale`] says so. Every event is logged at DEBUG, every
+/// old, [`Forwarder::mark_stale`] says so; when it is known again, the differences
+/// and then the whole guild are sent. Every event is logged at DEBUG, every
 /// change of the guild at INFO.
 ///
 /// Returns when the shard has shut down.
@@ -136,9 +137,19 @@ fn handle_event(
                 forwarder.snapshot(snapshot);
                 forwarder.mark_stale(false);
             }
-            Steps::Stale(stale) => {
-                tracing::info!(stale, "whether the guild's state may be old");
-                forwarder.mark_stale(stale);
+            Steps::Stale => {
+                tracing::info!("the guild's state may be old from now on");
+                forwarder.mark_stale(true);
+            }
+            Steps::Fresh => {
+                // The differences were sent above. The hub may also hold what this
+                // side never saw: a room that its API made, and that was deleted
+                // while no session told of either.
+                if let Some(known) = guild_id.and_then(|id| tracker.snapshot(id)) {
+                    forwarder.snapshot(snapshot(&known));
+                }
+                tracing::info!("the guild's state is fresh again");
+                forwarder.mark_stale(false);
             }
             Steps::Nothing => {}
         }
@@ -153,7 +164,8 @@ fn guild_id(forwarder: &Forwarder) -> Option<Id<GuildMarker>> {
 enum Steps {
     Events(Vec<HubEvent>),
     Snapshot(GuildSnapshot),
-    Stale(bool),
+    Stale,
+    Fresh,
     /// A change of a later version.
     Nothing,
 }
@@ -167,8 +179,8 @@ fn steps(change: &Change) -> Steps {
                 rooms: Vec::new(),
             });
         }
-        Change::GuildStale { .. } => return Steps::Stale(true),
-        Change::GuildFresh { .. } => return Steps::Stale(false),
+        Change::GuildStale { .. } => return Steps::Stale,
+        Change::GuildFresh { .. } => return Steps::Fresh,
         Change::Moved {
             guild_id,
             from,

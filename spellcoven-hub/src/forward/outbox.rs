@@ -363,6 +363,11 @@ impl Outbox {
         self.depth() == 0 && !self.posting
     }
 
+    /// What the hub last called its epoch, where it ever named one.
+    pub(super) fn hub_epoch(&self) -> Option<String> {
+        self.hub_epoch.clone()
+    }
+
     pub(super) fn status(&self, now: Instant) -> ForwardStatus {
         let head = self
             .head
