@@ -1,7 +1,7 @@
 //! A client that checks what it is told, with a model of its own.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -18,10 +18,18 @@ type Room = (String, Option<u64>, u32);
 type Place = (u64, bool, bool, bool);
 
 /// Rooms and the people in them.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone)]
 pub struct Model {
     rooms: BTreeMap<u64, Room>,
     people: BTreeMap<u64, Place>,
+    /// Rooms whose end was told since the last snapshot.
+    ended: BTreeSet<u64>,
+}
+
+impl PartialEq for Model {
+    fn eq(&self, other: &Self) -> bool {
+        self.rooms == other.rooms && self.people == other.people
+    }
 }
 
 impl Model {
@@ -54,6 +62,7 @@ impl Model {
                     )
                 })
                 .collect(),
+            ended: BTreeSet::new(),
         }
     }
 
@@ -86,7 +95,9 @@ impl Model {
                     room.parent_id.map(Snowflake::get),
                     room.user_limit.into(),
                 );
-                if self.rooms.insert(room.channel_id.get(), now).is_some() {
+                if self.ended.contains(&room.channel_id.get())
+                    || self.rooms.insert(room.channel_id.get(), now).is_some()
+                {
                     return wrong(self);
                 }
             }
@@ -102,11 +113,11 @@ impl Model {
                 }
             }
             HubEvent::RoomDeleted(room) => {
-                let occupied = self
-                    .people
-                    .values()
-                    .any(|place| place.0 == room.channel_id.get());
-                if occupied || self.rooms.remove(&room.channel_id.get()).is_none() {
+                let channel = room.channel_id.get();
+                let occupied = self.people.values().any(|place| place.0 == channel);
+                self.rooms.remove(&channel);
+                // A hub that was started anew may end a room that it has not heard of yet, but each only once.
+                if occupied || !self.ended.insert(channel) {
                     return wrong(self);
                 }
             }
