@@ -30,8 +30,11 @@ pub(crate) fn run() -> Result<(), Error> {
                 "{folder} is gone: mend the list in xtask/src/tidy.rs"
             ));
         }
-        for file in files {
-            for (number, line) in fs::read_to_string(&file)?.lines().enumerate() {
+        // A test may begin time somewhere.
+        for file in files.iter().filter(|file| !file.ends_with("tests.rs")) {
+            let text = fs::read_to_string(file)?;
+            let code = text.lines().take_while(|line| *line != "mod tests {");
+            for (number, line) in code.enumerate() {
                 let code = line.split("//").next().unwrap_or_default();
                 if let Some(word) = IMPURE_WORDS.iter().find(|word| code.contains(*word)) {
                     faults.push(format!(

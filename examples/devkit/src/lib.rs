@@ -2,6 +2,7 @@
 //! started again when they die, a network in memory, and the ten steps of the specification as a program.
 
 pub mod clock;
+pub mod guide;
 pub mod idp;
 pub mod latency;
 pub mod net;

@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use spellcoven_devkit::{
-    scenario,
+    guide, scenario,
     sign_in::sign_in,
     signals,
-    stack::{Discord, ORIGIN, Stack, programs},
+    stack::{Discord, Stack, programs},
     watch,
     web::WebClient,
 };
@@ -91,7 +91,7 @@ async fn act(stack: &Stack, arguments: &Arguments) -> Result<bool, Box<dyn std::
         .ready("the backend", &format!("{}/ready", stack.backend))
         .await?;
     let token = sign_in(&WebClient::new(), &stack.identity, "alice").await?;
-    print_guide(stack, &token);
+    println!("{}", guide::text(stack, &token));
     // Until Ctrl-C.
     std::future::pending().await
 }
@@ -109,47 +109,4 @@ fn discord() -> Discord {
         },
         _ => Discord::Simulated,
     }
-}
-
-fn print_guide(stack: &Stack, token: &str) {
-    let Stack {
-        backend,
-        worker,
-        identity,
-        guild_id,
-        ..
-    } = stack;
-    let ws = backend.replacen("http", "ws", 1);
-    println!(
-        "
-backend            {backend}   (allowed origin {ORIGIN})
-worker             {worker}/health
-identity provider  {identity}/.well-known/openid-configuration
-guild              {guild_id}
-
-A token for alice, good for 12 hours:
-TOKEN={token}
-
-Make a room, see the rooms, end it:
-curl -s -X POST {backend}/api/create-room -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{{\"name\":\"Commander night\",\"userLimit\":4}}'
-curl -s {backend}/api/rooms -H \"Authorization: Bearer $TOKEN\"
-curl -s -X DELETE {backend}/api/end-room/CHANNEL_ID -H \"Authorization: Bearer $TOKEN\"
-
-Watch the events (in another terminal, TOKEN set there too):
-echo \"$TOKEN\" | target/debug/local --watch {ws}/api/ws
-or with any WebSocket client, the first message being the token:
-npx wscat -c {ws}/api/ws -x '{{\"type\":\"auth\",\"token\":\"'$TOKEN'\"}}' -w 600"
-    );
-    if let Some(simulated) = &stack.simulated {
-        let person = simulated.people.first().map_or("USER_ID", String::as_str);
-        let control = &simulated.control_url;
-        println!(
-            "
-Make a person of the simulated Discord join and leave:
-curl -s -X POST {control}/voice -H 'Content-Type: application/json' -d '{{\"user_id\":\"{person}\",\"channel_id\":\"CHANNEL_ID\"}}'
-curl -s -X POST {control}/voice -H 'Content-Type: application/json' -d '{{\"user_id\":\"{person}\",\"channel_id\":null}}'
-curl -s {control}/journal"
-        );
-    }
-    println!("\nCtrl-C stops everything.");
 }

@@ -1,7 +1,8 @@
+use std::time::Instant;
+
 use async_tungstenite::tungstenite::Utf8Bytes;
 use bytes::Bytes;
 use serde::Serialize;
-use tokio::time::Instant;
 
 use super::{
     limits::Limits,

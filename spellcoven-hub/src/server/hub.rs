@@ -217,10 +217,13 @@ impl Shared {
     }
 
     /// Changes the state and announces what really changed.
-    pub(crate) fn apply(&self, change: impl FnOnce(&mut Core, Instant) -> Vec<HubEvent>) {
+    pub(crate) fn apply(
+        &self,
+        change: impl FnOnce(&mut Core, std::time::Instant) -> Vec<HubEvent>,
+    ) {
         let now_ms = self.clock.now_ms();
         self.with_core(|core| {
-            let events = change(core, Instant::now());
+            let events = change(core, Instant::now().into_std());
             core.publish(&events, now_ms);
             self.announce(core);
         });
@@ -235,7 +238,8 @@ impl Shared {
         let now_ms = self.clock.now_ms();
         Metrics::add(&self.metrics.posts, 1);
         self.with_core(|core| {
-            let answer = core.handle_post(event, delivery, epoch, Instant::now(), now_ms);
+            let answer =
+                core.handle_post(event, delivery, epoch, Instant::now().into_std(), now_ms);
             self.announce(core);
             answer
         })
@@ -286,7 +290,7 @@ async fn run_timer(shared: Weak<Shared>, wake: Arc<Notify>) {
         };
         let due = async {
             match next {
-                Some(at) => tokio::time::sleep_until(at).await,
+                Some(at) => tokio::time::sleep_until(at.into()).await,
                 None => std::future::pending().await,
             }
         };

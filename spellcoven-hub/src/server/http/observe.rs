@@ -53,7 +53,7 @@ pub(super) async fn ready(call: &Call<'_>) -> Answer {
         .await;
     let identity = shared.verifier.ready().await;
     let worker = shared.with_core(|core| {
-        let recent = |at| Instant::now().duration_since(at) <= limits.worker_timeout;
+        let recent = |at| Instant::now().into_std().duration_since(at) <= limits.worker_timeout;
         core.state.synced() && core.last_post.is_some_and(recent)
     });
     let parts = [

@@ -1,6 +1,4 @@
-use std::collections::BTreeMap;
-
-use tokio::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use super::{Gone, GuildRooms, MemberEntry, members::Flags};
 use crate::wire::{GuildSnapshot, HubEvent, RoomPayload, Snowflake};

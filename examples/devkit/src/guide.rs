@@ -1,0 +1,50 @@
+//! What a person is told who started the stack.
+
+use crate::stack::{ORIGIN, Stack};
+
+/// Addresses, a token, and lines to paste.
+#[must_use]
+pub fn text(stack: &Stack, token: &str) -> String {
+    let Stack {
+        backend,
+        worker,
+        identity,
+        guild_id,
+        ..
+    } = stack;
+    let ws = backend.replacen("http", "ws", 1);
+    let people = stack.simulated.as_ref().map_or_else(String::new, |simulated| {
+        let person = simulated.people.first().map_or("USER_ID", String::as_str);
+        let control = &simulated.control_url;
+        format!(
+            "
+Make a person of the simulated Discord join and leave:
+curl -s -X POST {control}/voice -H 'Content-Type: application/json' -d '{{\"user_id\":\"{person}\",\"channel_id\":\"CHANNEL_ID\"}}'
+curl -s -X POST {control}/voice -H 'Content-Type: application/json' -d '{{\"user_id\":\"{person}\",\"channel_id\":null}}'
+curl -s '{control}/journal?text'
+"
+        )
+    });
+    format!(
+        "
+backend            {backend}   (allowed origin {ORIGIN})
+worker             {worker}/health
+identity provider  {identity}/.well-known/openid-configuration
+guild              {guild_id}
+
+A token for alice, good for 12 hours:
+TOKEN={token}
+
+Make a room, see the rooms, end it:
+curl -s -X POST {backend}/api/create-room -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{{\"name\":\"Commander night\",\"userLimit\":4}}'
+curl -s {backend}/api/rooms -H \"Authorization: Bearer $TOKEN\"
+curl -s -X DELETE {backend}/api/end-room/CHANNEL_ID -H \"Authorization: Bearer $TOKEN\"
+
+Watch the events (in another terminal, TOKEN set there too):
+echo \"$TOKEN\" | target/debug/local --watch {ws}/api/ws
+or with any WebSocket client, the first message being the token:
+npx wscat -c {ws}/api/ws -x '{{\"type\":\"auth\",\"token\":\"'$TOKEN'\"}}' -w 600
+{people}
+Ctrl-C stops everything."
+    )
+}
