@@ -24,8 +24,8 @@ pub async fn find_gateway(
         let error = match client.get_gateway_bot().await {
             Ok(found) => {
                 let limit = SessionStartLimit {
-                    total: u32::from(found.session_start_limit.total),
-                    remaining: u32::from(found.session_start_limit.remaining),
+                    total: found.session_start_limit.total,
+                    remaining: found.session_start_limit.remaining,
                     reset_after: Duration::from_millis(found.session_start_limit.reset_after),
                     max_concurrency: u32::from(found.session_start_limit.max_concurrency),
                 };

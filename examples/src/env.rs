@@ -4,9 +4,12 @@ use std::{fmt, num::NonZeroU64, str::FromStr};
 
 /// Reads variables and remembers every one at fault, so that a start fails once with the whole list.
 pub struct Environment<'a> {
-    look_up: Box<dyn Fn(&str) -> Option<String> + 'a>,
+    look_up: LookUp<'a>,
     faults: Vec<String>,
 }
+
+/// Gives the value of a variable, where it has one.
+type LookUp<'a> = Box<dyn Fn(&str) -> Option<String> + 'a>;
 
 /// One message that names every variable at fault. Values are left out: they may be secrets.
 #[derive(Debug, thiserror::Error)]

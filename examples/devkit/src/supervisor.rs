@@ -184,7 +184,7 @@ mod tests {
         }
     }
 
-    fn scratch(name: &str) -> std::path::PathBuf {
+    fn scratch(name: &str) -> PathBuf {
         let file = std::env::temp_dir().join(format!("spellcoven-{name}-{}", std::process::id()));
         let _ = std::fs::remove_file(&file);
         file

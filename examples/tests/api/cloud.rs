@@ -25,18 +25,18 @@ use super::observer::{Model, Observer};
 /// 2026-11-25, so that ids and certificates look as they would.
 const START_MS: u64 = 1_795_600_000_000;
 const SECRET: &str = "a secret of the tests and of nothing else";
-pub const ISSUER: &str = "http://identity";
-pub const AUDIENCE: &str = "app";
+pub(crate) const ISSUER: &str = "http://identity";
+pub(crate) const AUDIENCE: &str = "app";
 
 /// Everything that runs.
-pub struct Cloud {
-    pub sim: Sim,
-    pub guild: GuildId,
-    pub bot: Bot,
-    pub lobby: ChannelId,
-    pub people: Vec<UserId>,
-    pub net: MemoryNet,
-    pub rng: fastrand::Rng,
+pub(crate) struct Cloud {
+    pub(crate) sim: Sim,
+    pub(crate) guild: GuildId,
+    pub(crate) bot: Bot,
+    pub(crate) lobby: ChannelId,
+    pub(crate) people: Vec<UserId>,
+    pub(crate) net: MemoryNet,
+    pub(crate) rng: fastrand::Rng,
     identity: IdentityProvider,
     clock: VirtualClock,
     discord: Process,
@@ -75,11 +75,11 @@ impl KeySource for Keys {
 
 impl Cloud {
     /// Discord with a guild, a lobby and four people, and nothing else yet.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self::with(seed, |sim| sim)
     }
 
-    pub fn with(seed: u64, settings: impl FnOnce(SimBuilder) -> SimBuilder) -> Self {
+    pub(crate) fn with(seed: u64, settings: impl FnOnce(SimBuilder) -> SimBuilder) -> Self {
         let clock = VirtualClock::starting_at(START_MS);
         let sim = settings(
             Sim::builder()
@@ -116,20 +116,20 @@ impl Cloud {
     }
 
     /// Takes Discord away, REST and Gateway; what it knows stays.
-    pub fn stop_discord(&self) {
+    pub(crate) fn stop_discord(&self) {
         self.discord.kill();
     }
 
-    pub fn start_discord(&mut self) {
+    pub(crate) fn start_discord(&mut self) {
         self.discord = serve_discord(&self.net, &self.sim);
     }
 
-    pub fn start_hub(&mut self) {
+    pub(crate) fn start_hub(&mut self) {
         let keys = Keys(self.identity.clone());
         self.start_hub_with(keys);
     }
 
-    pub fn start_hub_with(&mut self, keys: impl KeySource) {
+    pub(crate) fn start_hub_with(&mut self, keys: impl KeySource) {
         let host = self.net.host();
         let token = rest::BotToken::new(self.bot.token.clone()).unwrap();
         let client = DiscordRestClient::builder(token)
@@ -162,13 +162,13 @@ impl Cloud {
         }));
     }
 
-    pub fn kill_hub(&mut self) {
+    pub(crate) fn kill_hub(&mut self) {
         if let Some(hub) = self.hub.take() {
             hub.kill();
         }
     }
 
-    pub fn start_worker(&mut self) {
+    pub(crate) fn start_worker(&mut self) {
         let host = self.net.host();
         let endpoint = http::Uri::from_static("http://hub/api/internal/events");
         let secret = HubSecret::new(SECRET).unwrap();
@@ -196,21 +196,21 @@ impl Cloud {
         self.worker = Some((process, handle, forwarder));
     }
 
-    pub fn kill_worker(&mut self) {
+    pub(crate) fn kill_worker(&mut self) {
         if let Some((process, ..)) = self.worker.take() {
             process.kill();
         }
     }
 
-    pub fn shard(&self) -> &ShardHandle {
+    pub(crate) fn shard(&self) -> &ShardHandle {
         &self.worker.as_ref().expect("a worker runs").1
     }
 
-    pub fn forward_status(&self) -> ForwardStatus {
+    pub(crate) fn forward_status(&self) -> ForwardStatus {
         self.worker.as_ref().expect("a worker runs").2.status()
     }
 
-    pub fn token(&self, user: &str) -> String {
+    pub(crate) fn token(&self, user: &str) -> String {
         self.identity.issue_at(
             user,
             self.clock.now_ms() / 1000,
@@ -218,14 +218,14 @@ impl Cloud {
         )
     }
 
-    pub fn observer(&mut self, user: &str) -> Observer {
+    pub(crate) fn observer(&mut self, user: &str) -> Observer {
         let host = self.net.host();
         let token = self.token(user);
         Observer::start(&host, token, self.rng.u64(..))
     }
 
     /// One call of the hub's API.
-    pub async fn call(
+    pub(crate) async fn call(
         &self,
         method: Method,
         path: &str,
@@ -251,13 +251,13 @@ impl Cloud {
         ))
     }
 
-    pub fn truth(&self) -> Model {
+    pub(crate) fn truth(&self) -> Model {
         Model::of(&self.sim, self.guild)
     }
 
     /// Lets virtual time pass until every observer's model is what Discord holds; the time it took, or `None` after
     /// ten minutes.
-    pub async fn settle(&self, observers: &[Observer]) -> Option<Duration> {
+    pub(crate) async fn settle(&self, observers: &[Observer]) -> Option<Duration> {
         const STEP: Duration = Duration::from_millis(50);
         for step in 0..12_000 {
             let truth = self.truth();
@@ -270,7 +270,7 @@ impl Cloud {
     }
 
     /// What a failed test prints: enough to see it happen again.
-    pub fn story(&self) -> String {
+    pub(crate) fn story(&self) -> String {
         let journal = self.sim.journal();
         let last = journal.entries().iter().rev().take(60).rev();
         last.map(|entry| format!("{entry}\n")).collect()

@@ -19,7 +19,7 @@ type Place = (u64, bool, bool, bool);
 
 /// Rooms and the people in them.
 #[derive(Debug, Default, Clone)]
-pub struct Model {
+pub(crate) struct Model {
     rooms: BTreeMap<u64, Room>,
     people: BTreeMap<u64, Place>,
     /// Rooms whose end was told since the last snapshot.
@@ -34,7 +34,7 @@ impl PartialEq for Model {
 
 impl Model {
     /// What Discord itself would say.
-    pub fn of(sim: &Sim, guild: GuildId) -> Self {
+    pub(crate) fn of(sim: &Sim, guild: GuildId) -> Self {
         let rooms = sim
             .channels(guild)
             .into_iter()
@@ -158,27 +158,27 @@ impl Model {
 
 /// What an observer has seen so far.
 #[derive(Debug, Default, Clone)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Snapshot plus later events.
-    pub model: Model,
+    pub(crate) model: Model,
     /// Every event, with epoch and seq.
-    pub events: Vec<(Arc<str>, u64, HubEvent)>,
+    pub(crate) events: Vec<(Arc<str>, u64, HubEvent)>,
     /// What must not happen.
-    pub faults: Vec<String>,
+    pub(crate) faults: Vec<String>,
     /// Connections that the hub accepted.
-    pub connections: usize,
+    pub(crate) connections: usize,
     epoch: Option<Arc<str>>,
     seq: u64,
 }
 
 /// A client that runs until it is dropped.
-pub struct Observer {
+pub(crate) struct Observer {
     seen: Arc<Mutex<Seen>>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Observer {
-    pub fn start(host: &MemoryHost, token: String, seed: u64) -> Self {
+    pub(crate) fn start(host: &MemoryHost, token: String, seed: u64) -> Self {
         let mut client = HubClient::builder("ws://hub/api/ws", token)
             .connector(host.clone())
             .max_attempts(1000)
@@ -195,12 +195,12 @@ impl Observer {
         Self { seen, task }
     }
 
-    pub fn seen(&self) -> Seen {
+    pub(crate) fn seen(&self) -> Seen {
         self.seen.lock().unwrap().clone()
     }
 
     /// Whether its model is what Discord holds.
-    pub fn agrees(&self, truth: &Model) -> bool {
+    pub(crate) fn agrees(&self, truth: &Model) -> bool {
         self.seen.lock().unwrap().model == *truth
     }
 }
