@@ -35,6 +35,8 @@ mod resume;
 mod shell;
 #[path = "api/simulator.rs"]
 mod simulator;
+#[path = "api/tls.rs"]
+mod tls;
 #[path = "api/tracker.rs"]
 mod tracker;
 #[path = "api/tracker_model.rs"]

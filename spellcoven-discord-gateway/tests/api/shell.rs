@@ -19,7 +19,7 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use spellcoven_discord_gateway::{
     BoxFuture, CommandError, ConnectionState, Connector, Event, GatewayError, GatewayStream,
-    IdentifyQueue, Shard, ShardBuilder, Shutdown, TcpTls,
+    IdentifyQueue, Shard, ShardBuilder, Shutdown,
 };
 use tokio::{io::DuplexStream, sync::mpsc};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
@@ -551,28 +551,4 @@ async fn the_default_connector_speaks_over_real_tcp() {
         .await
         .unwrap();
     assert!(matches!(next(&mut shard).await, Event::Ready(_)));
-}
-
-/// With `wss` the first bytes are a TLS handshake's, and no process-wide
-/// crypto provider was needed for them.
-#[tokio::test]
-async fn wss_begins_with_tls_and_no_global_provider() {
-    use tokio::io::AsyncReadExt as _;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    let _shard = Shard::builder("secret.token")
-        .gateway_url(format!("wss://localhost:{port}"))
-        .connector(TcpTls::with_tls(Arc::new(tls)))
-        .start();
-    let (mut stream, _) = listener.accept().await.unwrap();
-    let mut head = [0; 2];
-    stream.read_exact(&mut head).await.unwrap();
-    assert_eq!(head, [0x16, 0x03], "a TLS record of type handshake");
-    assert!(rustls::crypto::CryptoProvider::get_default().is_none());
 }

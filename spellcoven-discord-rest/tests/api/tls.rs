@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use spellcoven_discord_rest::{
     BotToken, DiscordRestClient, DiscordRestClientBuilder, RestErrorKind,
 };
@@ -12,30 +13,39 @@ use tokio_rustls::{
     rustls::{
         ServerConfig,
         crypto::{CryptoProvider, ring},
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
     },
 };
 
 use super::support::assert_kind;
 
-const ROOT: &[u8] = include_bytes!("../tls/ca.pem");
-const CERTIFICATE: &[u8] = include_bytes!("../tls/server.pem");
-const KEY: &[u8] = include_bytes!("../tls/server.key");
-
-/// The simulator behind TLS on loopback.
-async fn discord() -> (SocketAddr, Bot) {
-    let sim = Sim::builder().build();
-    let guild = sim.add_guild("Spellcoven");
-    let bot = sim.add_bot("bot", guild);
+/// A root made for this test alone (as PEM), and a server for `localhost` whose
+/// certificate it has signed.
+fn certificates() -> (String, ServerConfig) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&key, &root).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(
-            vec![CertificateDer::from_pem_slice(CERTIFICATE).unwrap()],
-            PrivateKeyDer::from_pem_slice(KEY).unwrap(),
+            vec![leaf.der().clone()],
+            PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
         )
         .unwrap();
+    (root.pem(), config)
+}
+
+/// The simulator behind TLS on loopback; with the root to trust.
+async fn discord() -> (SocketAddr, Bot, String) {
+    let sim = Sim::builder().build();
+    let guild = sim.add_guild("Spellcoven");
+    let bot = sim.add_bot("bot", guild);
+    let (root, config) = certificates();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -46,7 +56,7 @@ async fn discord() -> (SocketAddr, Bot) {
             }
         }
     });
-    (address, bot)
+    (address, bot, root)
 }
 
 fn builder(address: SocketAddr, bot: &Bot) -> DiscordRestClientBuilder {
@@ -57,9 +67,9 @@ fn builder(address: SocketAddr, bot: &Bot) -> DiscordRestClientBuilder {
 
 #[tokio::test]
 async fn with_a_root_certificate_of_ones_own() {
-    let (address, bot) = discord().await;
+    let (address, bot, root) = discord().await;
     let client = builder(address, &bot)
-        .extra_root_certificates(ROOT)
+        .extra_root_certificates(root)
         .build()
         .unwrap();
     client.get_gateway_bot().await.unwrap();
@@ -73,7 +83,7 @@ async fn with_a_root_certificate_of_ones_own() {
 #[cfg(any(feature = "rustls-native-roots", feature = "rustls-webpki-roots"))]
 #[tokio::test]
 async fn an_unknown_root_is_refused() {
-    let (address, bot) = discord().await;
+    let (address, bot, _) = discord().await;
     let Ok(client) = builder(address, &bot).build() else {
         return; // This machine trusts nobody at all.
     };
@@ -92,7 +102,7 @@ async fn plain_text_is_not_an_answer_to_https() {
     let bot = sim.add_bot("bot", guild);
     let server = sim.listen("127.0.0.1:0").await.unwrap();
     let client = builder(server.addr(), &bot)
-        .extra_root_certificates(ROOT)
+        .extra_root_certificates(certificates().0)
         .build()
         .unwrap();
     assert_kind!(
