@@ -52,3 +52,27 @@ pub(crate) fn cargo_output(arguments: &[&str]) -> Result<Vec<u8>, Error> {
         .into())
     }
 }
+
+/// Where cargo builds.
+pub(crate) fn target_directory() -> Result<PathBuf, Error> {
+    let metadata = cargo_output(&["metadata", "--no-deps", "--format-version", "1", "--locked"])?;
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata)?;
+    let target = metadata["target_directory"]
+        .as_str()
+        .ok_or("cargo metadata names no target directory")?;
+    Ok(target.into())
+}
+
+/// Runs a command that is not cargo.
+pub(crate) fn run(command: &mut Command) -> Result<(), Error> {
+    let line = format!("{command:?}");
+    eprintln!("$ {line}");
+    let status = command
+        .status()
+        .map_err(|error| format!("{line}: {error}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{line} failed").into())
+    }
+}

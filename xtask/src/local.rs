@@ -1,7 +1,7 @@
 use std::{os::unix::process::CommandExt, process::Command};
 
 use crate::{
-    command::{Error, cargo, cargo_output, root},
+    command::{Error, cargo, root, target_directory},
     setup,
 };
 
@@ -21,17 +21,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Error> {
         "-p",
         "spellcoven-discord-sim",
     ])?;
-    let metadata: serde_json::Value = serde_json::from_slice(&cargo_output(&[
-        "metadata",
-        "--no-deps",
-        "--format-version",
-        "1",
-        "--locked",
-    ])?)?;
-    let target = metadata["target_directory"]
-        .as_str()
-        .ok_or("cargo metadata names no target directory")?;
-    let program = std::path::Path::new(target).join("debug/local");
+    let program = target_directory()?.join("debug/local");
     // The process is replaced, so that Ctrl-C and its exit code are the stack's own.
     Err(Command::new(program)
         .args(arguments)

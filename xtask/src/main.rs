@@ -2,6 +2,7 @@
 
 mod check;
 mod command;
+mod interop;
 mod local;
 mod setup;
 mod tidy;
@@ -31,6 +32,11 @@ enum Command {
     Test,
     /// Checks what needs no test to be wrong: format, lints, docs, features, packages
     Check,
+    /// Lets unmodified third-party clients (twilight, discord.js, discord.py) through a list of checks on the simulator
+    Interop {
+        /// Which; all by default
+        clients: Vec<interop::Client>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -40,6 +46,7 @@ fn main() -> ExitCode {
         Command::Test => setup::run()
             .and_then(|()| command::cargo(&["test", "--workspace", "--all-features", "--locked"])),
         Command::Check => setup::run().and_then(|()| check::run()),
+        Command::Interop { clients } => setup::run().and_then(|()| interop::run(&clients)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

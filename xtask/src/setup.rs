@@ -1,6 +1,6 @@
 use std::process::{Command, Stdio};
 
-use crate::command::Error;
+use crate::{command::Error, interop::Client};
 
 /// Something the system must have, how to see that it is there, and the Debian package that brings it.
 struct Need {
@@ -16,6 +16,27 @@ const NEEDS: &[Need] = &[Need {
     package: "gcc libc6-dev",
 }];
 
+/// What discord.js needs, and only `interop` runs it.
+const NODE: &[Need] = &[
+    Need {
+        what: "Node.js",
+        probe: &["node", "--version"],
+        package: "nodejs",
+    },
+    Need {
+        what: "npm",
+        probe: &["npm", "--version"],
+        package: "npm",
+    },
+];
+
+/// The same for discord.py.
+const PYTHON: &[Need] = &[Need {
+    what: "Python 3 with venv and pip",
+    probe: &["python3", "-c", "import ensurepip, venv"],
+    package: "python3 python3-venv",
+}];
+
 /// Parts of the Rust toolchain that a minimal install leaves out; only `check` needs them.
 const COMPONENTS: &[(&str, &[&str])] = &[
     ("rustfmt", &["cargo", "fmt", "--version"]),
@@ -24,15 +45,7 @@ const COMPONENTS: &[(&str, &[&str])] = &[
 
 /// Looks for what the system must have; as root on Debian it installs what is missing.
 pub(crate) fn run() -> Result<(), Error> {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !works(need.probe)).collect();
-    if !missing.is_empty() {
-        let names: Vec<_> = missing.iter().map(|need| need.what).collect();
-        let packages: Vec<_> = missing
-            .iter()
-            .flat_map(|need| need.package.split(' '))
-            .collect();
-        install(&names.join(", "), &packages)?;
-    }
+    provide(NEEDS)?;
     for (component, probe) in COMPONENTS {
         if !works(probe) {
             eprintln!(
@@ -42,6 +55,30 @@ pub(crate) fn run() -> Result<(), Error> {
     }
     eprintln!("setup: the system has what is needed");
     Ok(())
+}
+
+/// The same for what only these clients need.
+pub(crate) fn interop(clients: &[Client]) -> Result<(), Error> {
+    if clients.contains(&Client::Discordjs) {
+        provide(NODE)?;
+    }
+    if clients.contains(&Client::Discordpy) {
+        provide(PYTHON)?;
+    }
+    Ok(())
+}
+
+fn provide(needs: &[Need]) -> Result<(), Error> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !works(need.probe)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = missing.iter().map(|need| need.what).collect();
+    let packages: Vec<_> = missing
+        .iter()
+        .flat_map(|need| need.package.split(' '))
+        .collect();
+    install(&names.join(", "), &packages)
 }
 
 fn install(what: &str, packages: &[&str]) -> Result<(), Error> {

@@ -33,6 +33,9 @@ struct Arguments {
     /// What HELLO says, in milliseconds
     #[arg(long, default_value_t = 41_250, value_parser = clap::value_parser!(u64).range(1..))]
     heartbeat_interval: u64,
+    /// Send X-RateLimit-Scope with every answer, not with a 429 alone: some clients pace themselves only then
+    #[arg(long)]
+    scope_on_all: bool,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -50,6 +53,7 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let sim = Sim::builder()
         .seed(arguments.seed)
         .heartbeat_interval(Duration::from_millis(arguments.heartbeat_interval))
+        .settings(|settings| settings.scope_on_all = arguments.scope_on_all)
         .build();
     let guild_id = sim.add_guild(&arguments.guild);
     let bots = (1..=arguments.bots)

@@ -204,10 +204,16 @@ async fn the_user_agent_is_told_and_in_strict_mode_refused() {
         (refused.status, refused.json()["code"].as_u64()),
         (403, Some(40333))
     );
-    let good = Request::new("GET", "/api/v10/users/@me")
-        .bot(&scene.bot.token)
-        .header("user-agent", USER_AGENT);
-    assert_eq!(scene.sim.rest(&good).status, 200);
+    // The second is what discord.py sends.
+    for agent in [
+        USER_AGENT,
+        "DiscordBot (https://example.org 2.7.1) Python/3.11 aiohttp/3.14.5",
+    ] {
+        let good = Request::new("GET", "/api/v10/users/@me")
+            .bot(&scene.bot.token)
+            .header("user-agent", agent);
+        assert_eq!(scene.sim.rest(&good).status, 200);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -252,8 +252,11 @@ impl World {
     /// See: Discord documentation, Reference, "User Agent".
     fn check_user_agent(&mut self, request: &Request) -> Option<Response> {
         let agent = request.value("user-agent").unwrap_or("");
-        let valid =
-            agent.starts_with("DiscordBot (") && agent.contains(", ") && agent.contains(')');
+        // discord.py writes a space alone between the two, and is served.
+        let valid = agent
+            .strip_prefix("DiscordBot (")
+            .and_then(|rest| rest.split_once(')'))
+            .is_some_and(|(both, _)| both.contains(' '));
         if valid {
             return None;
         }

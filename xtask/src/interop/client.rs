@@ -1,0 +1,119 @@
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::command::{Error, cargo_with, root, run};
+
+/// A client, and how it is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "kebab-case")]
+pub(crate) enum Client {
+    /// twilight with zstd-stream
+    TwilightZstd,
+    /// twilight with zlib-stream
+    TwilightZlib,
+    /// discord.js
+    Discordjs,
+    /// discord.py
+    Discordpy,
+}
+
+impl Client {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::TwilightZstd => "twilight-zstd",
+            Self::TwilightZlib => "twilight-zlib",
+            Self::Discordjs => "discordjs",
+            Self::Discordpy => "discordpy",
+        }
+    }
+
+    pub(super) const fn simulator_options(self) -> &'static [&'static str] {
+        match self {
+            Self::TwilightZstd | Self::TwilightZlib => &["--scope-on-all"],
+            Self::Discordjs | Self::Discordpy => &[],
+        }
+    }
+
+    fn source(self) -> PathBuf {
+        root().join("interop").join(self.name())
+    }
+
+    /// Installs what the client needs below `folder`, and gives the command that runs its checks.
+    pub(super) fn prepare(self, folder: &Path) -> Result<Command, Error> {
+        let own = folder.join(self.name());
+        fs::create_dir_all(&own)?;
+        match self {
+            Self::TwilightZstd | Self::TwilightZlib => self.twilight(folder),
+            Self::Discordjs => self.discordjs(&own),
+            Self::Discordpy => self.discordpy(&own),
+        }
+    }
+
+    /// A package outside the workspace; both share a target folder.
+    fn twilight(self, folder: &Path) -> Result<Command, Error> {
+        let target = folder.join("twilight");
+        let manifest = self.source().join("Cargo.toml");
+        cargo_with(
+            &[
+                "build",
+                "--locked",
+                "--quiet",
+                "--manifest-path",
+                text(&manifest)?,
+            ],
+            &[("CARGO_TARGET_DIR", text(&target)?)],
+        )?;
+        Ok(Command::new(
+            target
+                .join("debug")
+                .join(format!("interop-{}", self.name())),
+        ))
+    }
+
+    fn discordjs(self, own: &Path) -> Result<Command, Error> {
+        fs::copy(self.source().join("package.json"), own.join("package.json"))?;
+        let mut install = Command::new("npm");
+        install.current_dir(own).args([
+            "install",
+            "--no-audit",
+            "--no-fund",
+            "--no-package-lock",
+            "--ignore-scripts",
+            "--loglevel=error",
+        ]);
+        run(&mut install)?;
+        let mut command = Command::new("node");
+        command
+            .arg(self.source().join("check.js"))
+            .env("NODE_MODULES", own);
+        Ok(command)
+    }
+
+    fn discordpy(self, own: &Path) -> Result<Command, Error> {
+        let python = own.join("bin/python");
+        if !python.exists() {
+            run(Command::new("python3").args(["-m", "venv"]).arg(own))?;
+        }
+        run(Command::new(&python)
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "-r",
+            ])
+            .arg(self.source().join("requirements.txt")))?;
+        let mut command = Command::new(&python);
+        command.arg(self.source().join("check.py"));
+        Ok(command)
+    }
+}
+
+fn text(path: &Path) -> Result<&str, Error> {
+    path.to_str()
+        .ok_or_else(|| format!("{} is no text", path.display()).into())
+}
