@@ -16,7 +16,7 @@ use crate::{
     BotToken, DiscordRestClient,
     client::{Config, Inner},
     gate::Gate,
-    limit::{LimitConfig, Limiter},
+    limit::{Forbidden, LimitConfig, Limiter},
     lookup::Claims,
     retry::Backoff,
     transport::{HyperOptions, HyperTransport, TlsError, Transport, roots},
@@ -35,6 +35,7 @@ pub struct DiscordRestClientBuilder {
     timeout: Duration,
     connect_timeout: Duration,
     max_wait: Duration,
+    remember_refusals: Duration,
     max_response_bytes: usize,
     backoff: Backoff,
     limits: LimitConfig,
@@ -82,6 +83,7 @@ impl DiscordRestClientBuilder {
             timeout: Duration::from_secs(15),
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             max_wait: Duration::from_secs(60),
+            remember_refusals: Duration::from_secs(120),
             max_response_bytes: DEFAULT_MAX_RESPONSE_BYTES,
             backoff: Backoff {
                 base: Duration::from_millis(500),
@@ -133,14 +135,33 @@ impl DiscordRestClientBuilder {
         self
     }
 
-    /// The longest that one call may wait for rate limits, all its attempts
-    /// together. Default: 60 s.
+    /// The longest that one call may wait because Discord says so (rate limits,
+    /// `Retry-After` of a 5xx, a 202), all its attempts together. Default: 60 s.
     ///
     /// When it becomes plain that the wait would be longer, the call fails at once
-    /// with [`RateLimited`](crate::RestErrorKind::RateLimited). The backoff
+    /// with [`RateLimited`](crate::RestErrorKind::RateLimited) (or
+    /// [`ServiceUnavailable`](crate::RestErrorKind::ServiceUnavailable),
+    /// [`NotReady`](crate::RestErrorKind::NotReady)). The backoff
     /// between attempts (at most 10 s each) does not count.
     pub fn max_wait(mut self, wait: Duration) -> Self {
         self.max_wait = wait;
+        self
+    }
+
+    /// How long a refusal for want of a permission (403 with code 50001 or 50013)
+    /// is remembered, at most an hour. Default: 2 minutes. Zero switches it off.
+    ///
+    /// Meanwhile the same request fails with
+    /// [`Forbidden`](crate::RestErrorKind::Forbidden) and is not sent, since
+    /// each refusal counts towards the ban of the IP address. The same means:
+    /// method, path, which fields the body has, and the values of those that
+    /// decide about permissions (category, overwrites, roles, type, target
+    /// channel). A new permission may go unnoticed for that long. At most 256 are
+    /// remembered; of more, the one that ends first is forgotten.
+    ///
+    /// See Discord: Rate Limits, "Invalid Request Limit".
+    pub fn remember_refusals(mut self, time: Duration) -> Self {
+        self.remember_refusals = time;
         self
     }
 
@@ -251,9 +272,11 @@ impl DiscordRestClientBuilder {
             transport,
             gate: Arc::new(Gate::new(Limiter::new(self.limits))),
             claims: Mutex::new(Claims::default()),
+            forbidden: Mutex::new(Forbidden::new(self.remember_refusals)),
             token_invalid: AtomicBool::new(false),
             sent: AtomicU64::new(0),
             retried: AtomicU64::new(0),
+            refused_locally: AtomicU64::new(0),
             rng: Mutex::new(fastrand::Rng::with_seed(seed)),
         }))
     }
@@ -271,6 +294,11 @@ impl DiscordRestClientBuilder {
                 !self.connect_timeout.is_zero() && self.connect_timeout <= hour,
                 "connect_timeout",
                 "more than zero, at most an hour",
+            ),
+            (
+                self.remember_refusals <= hour,
+                "remember_refusals",
+                "at most an hour",
             ),
             (
                 (1..=10_000).contains(&self.limits.global_per_second),

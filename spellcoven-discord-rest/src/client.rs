@@ -18,7 +18,9 @@ use twilight_model::id::{
 use crate::{
     BotToken, DiscordRestClientBuilder,
     endpoint::{Endpoint, GetChannel, GetChannels, GetGatewayBot},
+    error::ErrorAnswer,
     gate::Gate,
+    limit::{Deed, Forbidden},
     lookup::Claims,
     request::{CreateVoiceChannel, DeleteChannel, Execute, SendMessage},
     retry::Backoff,
@@ -45,9 +47,11 @@ pub(crate) struct Inner {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) claims: Mutex<Claims>,
+    pub(crate) forbidden: Mutex<Forbidden>,
     pub(crate) token_invalid: AtomicBool,
     pub(crate) sent: AtomicU64,
     pub(crate) retried: AtomicU64,
+    pub(crate) refused_locally: AtomicU64,
     pub(crate) rng: Mutex<fastrand::Rng>,
 }
 
@@ -85,6 +89,8 @@ pub struct RestStats {
     /// 401, 403 and 429 (not shared) within ten minutes. Discord bans the IP
     /// address at 10,000.
     pub invalid_requests: u32,
+    /// Requests not sent because Discord had refused the same a short while ago.
+    pub refused_locally: u64,
     /// Calls that wait for their turn now.
     pub waiting: usize,
     /// Requests under way now.
@@ -177,6 +183,7 @@ impl DiscordRestClient {
         });
         stats.requests = self.inner.sent.load(Ordering::Relaxed);
         stats.retries = self.inner.retried.load(Ordering::Relaxed);
+        stats.refused_locally = self.inner.refused_locally.load(Ordering::Relaxed);
         stats.token_invalid = self.inner.token_invalid.load(Ordering::Acquire);
         stats
     }
@@ -199,6 +206,27 @@ impl Inner {
             .unwrap_or_else(PoisonError::into_inner)
             .f64();
         self.config.backoff.delay(retry, random)
+    }
+
+    /// Remembers a 403 for want of a permission.
+    pub(crate) fn remember_refusal(&self, deed: Deed, answer: &ErrorAnswer) {
+        let now = self.gate.now();
+        self.forbidden
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remember(deed, answer, now);
+    }
+
+    /// What Discord answered to the same a short while ago, if it refused it.
+    pub(crate) fn recall_refusal(&self, deed: Deed) -> Option<ErrorAnswer> {
+        let now = self.gate.now();
+        let answer = self
+            .forbidden
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recall(deed, now)?;
+        self.refused_locally.fetch_add(1, Ordering::Relaxed);
+        Some(answer)
     }
 
     /// Random hexadecimal digits, two for each byte.

@@ -40,7 +40,10 @@ pub enum RestErrorKind {
     /// and build a new client.
     TokenInvalid,
     /// Discord refuses the bot (403): it lacks a permission or access. Do not
-    /// repeat it before that has changed.
+    /// repeat it before that has changed. Where Discord refused the same a short
+    /// while ago nothing was sent, and
+    /// [`attempts`](RestError::attempts) is 0: see
+    /// [`remember_refusals`](crate::DiscordRestClientBuilder::remember_refusals).
     Forbidden,
     /// What was named does not exist, or the bot cannot see it (404).
     NotFound,
@@ -70,9 +73,18 @@ pub enum RestErrorKind {
         /// The errors by field, at most 32.
         errors: Vec<FieldError>,
     },
-    /// Discord answers 5xx and the retries are spent. Try again later; the
-    /// request surely had no effect, or may be repeated without harm.
+    /// Discord answers 5xx, or that it is overloaded, and the retries are spent,
+    /// or it asks for a longer wait than the call may take
+    /// ([`RestError::retry_after`] says which). Try again later; the request
+    /// surely had no effect, or may be repeated without harm.
     ServiceUnavailable,
+    /// Discord answers 202: what was asked for is not ready yet (an index that is
+    /// being built), and the retries are spent or the wait is longer than the
+    /// call may take. Try again after `retry_after`.
+    NotReady {
+        /// How long Discord asks to wait, counted from its answer.
+        retry_after: Duration,
+    },
     /// No answer in time and the retries are spent; the request surely had no
     /// effect, or may be repeated without harm.
     Timeout,
@@ -135,6 +147,8 @@ pub(crate) struct ErrorAnswer {
     pub(crate) errors: Vec<FieldError>,
     pub(crate) cf_ray: Option<String>,
     pub(crate) raw: Bytes,
+    /// How long a 5xx or 202 asks to wait.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl RestError {
@@ -281,6 +295,18 @@ impl RestError {
         self.inner.attempts
     }
 
+    /// How long to wait before a new call, where Discord or this client knows it:
+    /// for a rate limit, an open breaker, a 202, or a 5xx with `Retry-After`.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.inner.kind {
+            RestErrorKind::RateLimited { retry_after, .. }
+            | RestErrorKind::CircuitOpen { retry_after }
+            | RestErrorKind::NotReady { retry_after } => Some(retry_after),
+            _ => self.inner.answer.as_ref().and_then(|a| a.retry_after),
+        }
+    }
+
     /// Cloudflare's id of the last answer, which Discord's support asks for.
     #[must_use]
     pub fn cf_ray(&self) -> Option<&str> {
@@ -356,6 +382,11 @@ impl fmt::Display for RestErrorKind {
                     "Discord refuses the request with status {status}, code {code} ({message})"
                 )
             }
+            Self::NotReady { retry_after } => write!(
+                f,
+                "not ready yet, try again in {:.3} s",
+                retry_after.as_secs_f64()
+            ),
             Self::ServiceUnavailable => f.write_str("Discord is unavailable"),
             Self::Timeout => f.write_str("no answer in time"),
             Self::Transport => f.write_str("the connection failed"),

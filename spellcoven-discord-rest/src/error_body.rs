@@ -28,6 +28,7 @@ pub(crate) fn read(answer: &Response<Bytes>) -> ErrorAnswer {
         }
     }
     ErrorAnswer {
+        retry_after: None,
         status: answer.status().as_u16(),
         code: object.and_then(|o| o.get("code")).and_then(Value::as_u64),
         message: object

@@ -16,6 +16,9 @@ pub(crate) enum Failure {
     NotSent,
     /// Answered 429: refused before execution.
     RateLimited,
+    /// Discord did nothing and wants to be asked later: 202 to a read, or a 4xx
+    /// with a code that says so.
+    NotNow,
     /// Whether Discord acted is open, and a repetition may go better.
     Ambiguous,
     /// As before, but a repetition is not worth trying (501, 505, an answer that
@@ -45,7 +48,7 @@ pub(crate) fn decide(
         return Decision::GiveUp;
     }
     let again = match (failure, class) {
-        (Failure::NotSent | Failure::RateLimited, _) => true,
+        (Failure::NotSent | Failure::RateLimited | Failure::NotNow, _) => true,
         (Failure::AmbiguousFinal, _) => false,
         (Failure::Ambiguous, RetryClass::Idempotent) => true,
         (Failure::Ambiguous, RetryClass::Deduplicated) => since_open < NONCE_REMEMBERED,
@@ -66,6 +69,14 @@ pub(crate) fn of_server_error(status: u16) -> Failure {
         500 | 502..=504 | 507 | 520..=524 => Failure::Ambiguous,
         _ => Failure::AmbiguousFinal,
     }
+}
+
+/// Codes that say "not now" whatever the status: overloaded, and what is not
+/// available yet (an index that is being built).
+///
+/// See Discord: Opcodes and Status Codes, "JSON".
+pub(crate) fn is_not_now(code: Option<u64>) -> bool {
+    matches!(code, Some(130_000 | 110_000..=110_999))
 }
 
 /// Exponential backoff with full jitter.
@@ -105,6 +116,7 @@ mod tests {
             (RateLimited, Idempotent, Retry),
             (RateLimited, NotIdempotent, Retry),
             (RateLimited, Deduplicated, Retry),
+            (NotNow, NotIdempotent, Retry),
             (Ambiguous, Idempotent, Retry),
             (Ambiguous, NotIdempotent, GiveUp),
             (Ambiguous, Deduplicated, Retry),

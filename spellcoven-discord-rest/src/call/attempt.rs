@@ -44,6 +44,8 @@ impl Call {
         ticket: Option<Ticket>,
     ) -> Result<Response<Bytes>, Attempted> {
         self.check_token()?;
+        self.check_refused(request)?;
+        self.wait_for_discord().await?;
         let client = self.client.clone();
         let ask = Ask::new(&request.route, request.kind.clone());
         let budget = self.wait_left;
@@ -52,6 +54,7 @@ impl Call {
         let permit = turn
             .map_err(|kind| Attempted::Refused(self.error(kind, self.last_answer.clone(), None)))?;
         self.check_token()?;
+        self.check_refused(request)?;
         self.check_nonce(request.class)?;
         let http = self.http_request(request).map_err(Attempted::Refused)?;
         self.attempts += 1;
@@ -94,19 +97,27 @@ impl Call {
             waited_ms = millis(waited),
             "answered"
         );
-        self.sort(answer, &observed, extra, place)
+        self.sort(request, answer, &observed, extra, place)
     }
 
     /// Success, a refusal that ends the call, or a failure that may be retried.
     fn sort(
         &mut self,
+        request: &Prepared,
         answer: Response<Bytes>,
         observed: &Observed,
         extra: Duration,
         place: Ticket,
     ) -> Result<Response<Bytes>, Attempted> {
         let status = answer.status();
-        if status.is_success() {
+        self.not_before = observed
+            .retry_after
+            .map_or(Duration::ZERO, |wait| self.client.gate.now() + wait);
+        // What changes something is accepted with a 202, not put off.
+        let not_ready = observed
+            .retry_after
+            .filter(|_| status == StatusCode::ACCEPTED && request.class == RetryClass::Idempotent);
+        if status.is_success() && not_ready.is_none() {
             if answer.body().len() > self.client.config.max_response_bytes {
                 let source = Some("the answer is larger than allowed".into());
                 return Err(Failed::without_answer(
@@ -118,8 +129,11 @@ impl Call {
             }
             return Ok(answer);
         }
-        let read = error_body::read(&answer);
-        let (failure, kind) = if let Some(too_many) = observed.too_many {
+        let mut read = error_body::read(&answer);
+        read.retry_after = observed.retry_after;
+        let (failure, kind) = if let Some(retry_after) = not_ready {
+            (Failure::NotNow, RestErrorKind::NotReady { retry_after })
+        } else if let Some(too_many) = observed.too_many {
             let retry_after = too_many.retry_after.unwrap_or(EDGE_BLOCK) + extra;
             (
                 Failure::RateLimited,
@@ -133,7 +147,10 @@ impl Call {
                 retry::of_server_error(status.as_u16()),
                 RestErrorKind::ServiceUnavailable,
             )
+        } else if retry::is_not_now(read.code) {
+            (Failure::NotNow, RestErrorKind::ServiceUnavailable)
         } else {
+            self.client.remember_refusal(request.deed, &read);
             if status == StatusCode::UNAUTHORIZED {
                 self.client.token_invalid.store(true, Ordering::Release);
                 tracing::error!(
@@ -202,6 +219,32 @@ impl Call {
                 None,
                 None,
             )));
+        }
+        Ok(())
+    }
+
+    /// Discord refused the same a short while ago: it would again.
+    fn check_refused(&self, request: &Prepared) -> Result<(), Attempted> {
+        match self.client.recall_refusal(request.deed) {
+            None => Ok(()),
+            Some(answer) => {
+                let kind = RestErrorKind::Forbidden;
+                Err(Attempted::Refused(self.error(kind, Some(answer), None)))
+            }
+        }
+    }
+
+    /// Waits as long as the last answer asked for, out of the call's waiting time.
+    async fn wait_for_discord(&mut self) -> Result<(), Attempted> {
+        let wait = self.wait_as_told();
+        if wait > self.wait_left {
+            let kind = RestErrorKind::ServiceUnavailable;
+            let error = self.error(kind, self.last_answer.clone(), None);
+            return Err(Attempted::Refused(error));
+        }
+        if !wait.is_zero() {
+            self.wait_left -= wait;
+            tokio::time::sleep(wait).await;
         }
         Ok(())
     }

@@ -46,6 +46,8 @@ pub(crate) struct Call {
     open_since: Option<Duration>,
     /// What the last failed attempt was answered, for the error.
     last_answer: Option<ErrorAnswer>,
+    /// Discord asked not to be asked again before this time.
+    not_before: Duration,
 }
 
 impl Call {
@@ -78,6 +80,7 @@ impl Call {
             sent_at: Duration::ZERO,
             open_since: None,
             last_answer: None,
+            not_before: Duration::ZERO,
         })
     }
 
@@ -104,7 +107,7 @@ impl Call {
                 max_retries,
                 self.since_open(),
             );
-            if decision == Decision::GiveUp {
+            if decision == Decision::GiveUp || self.wait_as_told() > self.wait_left {
                 let error = self.error(failed.kind, failed.answer, failed.source);
                 return Err(self.unless_open(error, request.class));
             }
@@ -122,6 +125,11 @@ impl Call {
                 tokio::time::sleep(delay).await;
             }
         }
+    }
+
+    /// How much of the wait is left that a 5xx or 202 asked for.
+    fn wait_as_told(&self) -> Duration {
+        self.not_before.saturating_sub(self.client.gate.now())
     }
 
     /// Reads a 2xx answer's body.
@@ -204,6 +212,7 @@ impl Call {
             sent_at: Duration::ZERO,
             open_since: None,
             last_answer: None,
+            not_before: Duration::ZERO,
         };
         let answer = side.send(&request).await;
         self.wait_left = side.wait_left;

@@ -4,13 +4,13 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use bytes::Bytes;
 use http::HeaderValue;
-use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use super::{Call, Options};
 use crate::{
     endpoint::{Endpoint, RetryClass, Route},
     error::RestError,
-    limit::Kind,
+    limit::{Deed, Kind},
     reason,
     validate::{self, ValidationError},
 };
@@ -22,6 +22,7 @@ pub(crate) struct Prepared {
     pub(crate) route: Route,
     pub(crate) body: Option<Bytes>,
     pub(crate) kind: Kind,
+    pub(crate) deed: Deed,
     pub(crate) class: RetryClass,
     pub(crate) reason: Option<HeaderValue>,
 }
@@ -76,12 +77,14 @@ impl Call {
                 })?,
             ),
         };
-        let kind = kind_of(body.as_ref());
+        let (kind, asked) = kind_of(body.as_ref());
+        let deed = Deed::new(&route, &asked);
         Ok(Prepared {
             name,
             route,
             body,
             kind,
+            deed,
             class,
             reason,
         })
@@ -104,13 +107,27 @@ pub(super) fn check_options(options: &Options) -> Result<(), ValidationError> {
     Ok(())
 }
 
-/// The top-level keys of a JSON body, in order of the alphabet.
-fn kind_of(body: Option<&Bytes>) -> Kind {
-    let Some(body) = body else {
-        return Kind::from("");
-    };
-    match serde_json::from_slice::<BTreeMap<Cow<'_, str>, IgnoredAny>>(body) {
-        Ok(keys) => Kind::from(keys.into_keys().collect::<Vec<_>>().join(",")),
-        Err(_) => Kind::from(""),
+/// Keys whose values decide whether the bot may do what is asked, beside the path.
+const ASKED: [&str; 5] = [
+    "channel_id",
+    "parent_id",
+    "permission_overwrites",
+    "roles",
+    "type",
+];
+
+/// The top-level keys of a JSON body, in order of the alphabet; and what in it
+/// matters for permissions: these keys, with the values of those in [`ASKED`].
+fn kind_of(body: Option<&Bytes>) -> (Kind, String) {
+    let keys = body
+        .and_then(|body| serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(body).ok());
+    let keys = keys.unwrap_or_default();
+    let kind = keys.keys().map(AsRef::as_ref).collect::<Vec<&str>>();
+    let mut asked = kind.join(",");
+    for key in ASKED {
+        if let Some(value) = keys.get(key) {
+            asked.push_str(value.get());
+        }
     }
+    (Kind::from(kind.join(",")), asked)
 }

@@ -25,6 +25,8 @@ pub(crate) struct Observed {
     pub(crate) hash: Option<Arc<str>>,
     pub(crate) window: Option<Window>,
     pub(crate) too_many: Option<TooMany>,
+    /// How long a 5xx or a 202 asks to wait.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 /// The bucket's window as the headers show it. See Discord: Rate Limits,
@@ -58,6 +60,7 @@ impl Observed {
             hash,
             window,
             too_many,
+            retry_after: retry_after(answer),
         }
     }
 
@@ -87,17 +90,34 @@ fn window(headers: &HeaderMap) -> Option<Window> {
     })
 }
 
+/// A 503 may carry `Retry-After`, and a 202 ("not ready yet", observed) a
+/// `retry_after` in its body. A date instead of seconds is not understood.
+fn retry_after(answer: &Response<Bytes>) -> Option<Duration> {
+    let status = answer.status();
+    if status != StatusCode::ACCEPTED && !status.is_server_error() {
+        return None;
+    }
+    let json: Option<Value> = serde_json::from_slice(answer.body()).ok();
+    header_wait(answer.headers()).max(body_wait(json.as_ref()))
+}
+
+fn header_wait(headers: &HeaderMap) -> Option<Duration> {
+    text(headers, RETRY_AFTER.as_str())?
+        .parse()
+        .ok()
+        .and_then(seconds)
+}
+
+fn body_wait(json: Option<&Value>) -> Option<Duration> {
+    json?.get("retry_after")?.as_f64().and_then(seconds)
+}
+
 fn too_many(headers: &HeaderMap, body: &Bytes, window: Option<Window>) -> TooMany {
-    let header_wait = text(headers, RETRY_AFTER.as_str())
-        .and_then(|text| text.parse().ok())
-        .and_then(seconds);
     let json: Option<Value> = serde_json::from_slice(body).ok();
     let field = |name: &str| json.as_ref().and_then(|json| json.get(name));
-    let body_wait = field("retry_after")
-        .and_then(Value::as_f64)
-        .and_then(seconds);
+    let body_wait = body_wait(json.as_ref());
     // The two may differ: the header is a whole number, the body has decimals.
-    let retry_after = header_wait.max(body_wait);
+    let retry_after = header_wait(headers).max(body_wait);
     // Observed: Discord's own answers have a Via header and rate-limit headers,
     // the edge's have neither and often no JSON.
     let limit_headers = headers
@@ -244,6 +264,23 @@ mod tests {
             seen(&[via], r#"{"code":0,"message":"You are being blocked"}"#).0,
             Edge
         );
+    }
+
+    #[test]
+    fn a_503_and_a_202_may_say_when() {
+        let after = [("retry-after", "7")];
+        let wait = |status, headers, body| answer(status, headers, body).retry_after;
+        assert_eq!(wait(503, &after, ""), Some(Duration::from_secs(7)));
+        assert_eq!(
+            wait(503, &[("retry-after", "Wed, 25 Nov 2026 14:00:00 GMT")], ""),
+            None
+        );
+        assert_eq!(
+            wait(202, &[], r#"{"code":110000,"retry_after":1.5}"#),
+            Some(Duration::from_millis(1500))
+        );
+        assert_eq!(wait(202, &[], r#"{"id":"1"}"#), None);
+        assert_eq!(wait(200, &after, r#"{"retry_after":1}"#), None);
     }
 
     #[test]

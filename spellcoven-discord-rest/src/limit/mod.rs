@@ -5,6 +5,7 @@
 //! ([`Limiter::take_wakes`]). When it is over, [`Limiter::finished`] takes what
 //! the answer said. Time is counted from the client's start.
 
+mod forbidden;
 mod headers;
 mod invalid;
 mod lane;
@@ -18,6 +19,7 @@ use std::{
 };
 
 pub(crate) use self::{
+    forbidden::{Deed, Forbidden},
     headers::{Observed, TooMany},
     pacer::EDGE_BLOCK,
 };

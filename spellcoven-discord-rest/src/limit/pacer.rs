@@ -96,6 +96,8 @@ impl Pacer {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const MARGIN: Duration = Duration::from_millis(50);
@@ -123,6 +125,32 @@ mod tests {
             }
             let took = (now - Duration::from_secs(7)).as_secs_f64();
             assert!(took < 4.0 / 0.9 + 1.2, "{per_second}/s took {took}");
+        }
+    }
+
+    proptest! {
+        /// However requests arrive and wherever Discord's windows of a second
+        /// begin: never more than the limit, and nobody waits for longer than
+        /// the requests before ask for.
+        #[test]
+        fn any_second_has_room(per_second in 1_u32..120, gaps in proptest::collection::vec(0_u64..60, 1..400)) {
+            let mut pacer = Pacer::new(per_second);
+            let (mut arrival, mut sent) = (Duration::ZERO, Vec::new());
+            for gap in gaps {
+                arrival += Duration::from_millis(if gap > 55 { gap * 20 } else { gap });
+                let before = sent.last().copied().unwrap_or_default();
+                let now = pacer.free_at(arrival.max(before)).0;
+                pacer.take(now);
+                sent.push(now);
+                if now > arrival {
+                    prop_assert!(now <= arrival.max(before) + pacer.interval, "{now:?}");
+                }
+            }
+            for (i, first) in sent.iter().enumerate() {
+                let end = *first + Duration::from_secs(1);
+                let within = sent[i..].iter().take_while(|at| **at < end).count();
+                prop_assert!(within <= per_second as usize, "{within} of {per_second}");
+            }
         }
     }
 

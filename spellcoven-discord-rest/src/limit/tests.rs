@@ -27,6 +27,7 @@ fn ask(method: Method, channel: u64, kind: &str) -> Ask {
 
 fn answered(hash: &str, limit: u32, remaining: u32, reset_after: Duration) -> Observed {
     Observed {
+        retry_after: None,
         status: 200,
         hash: Some(Arc::from(hash)),
         window: Some(Window {
@@ -44,6 +45,7 @@ fn refused(scope: RateLimitScope, wait: Duration, window: Option<Window>) -> Obs
         retry_after: Some(wait),
     });
     Observed {
+        retry_after: None,
         status: 429,
         hash: Some(Arc::from("h")),
         window,
@@ -475,6 +477,7 @@ impl Bucket {
         }
         self.used += 1;
         Observed {
+            retry_after: None,
             window: window(self.limit - self.used),
             ..answered("h", 0, 0, Duration::ZERO)
         }

@@ -1,11 +1,12 @@
 //! What errors say.
 
-use std::{error::Error as _, future::IntoFuture as _};
+use std::{error::Error as _, future::IntoFuture as _, time::Duration};
 
 use bytes::Bytes;
 use http::Response;
 use serde_json::json;
 use spellcoven_discord_rest::{RestError, RestErrorKind};
+use twilight_model::id::Id;
 
 use super::support::*;
 
@@ -156,4 +157,84 @@ async fn nothing_prints_the_token() {
         source = cause.source();
     }
     assert!(!printed.contains("secret-token"), "{printed}");
+}
+
+/// A bot that lacks a permission will lack it a moment later too, and each
+/// refusal counts towards a ban.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_remembered_for_a_while() {
+    for code in [50001, 50013] {
+        let transport = Scripted::new(move |_, _| reply(403, error(code, "Missing")));
+        let client = transport.client();
+        let first = client.get_channel(channel_id()).await.unwrap_err();
+        let second = client.get_channel(channel_id()).await.unwrap_err();
+        assert_kind!(second, RestErrorKind::Forbidden);
+        assert_eq!(second.discord_code(), Some(code));
+        assert_eq!((first.attempts(), second.attempts()), (1, 0));
+        assert_eq!(transport.seen().len(), 1);
+        assert_eq!(client.stats().refused_locally, 1);
+
+        tokio::time::advance(Duration::from_secs(120)).await;
+        client.get_channel(channel_id()).await.unwrap_err();
+        assert_eq!(transport.seen().len(), 2);
+    }
+}
+
+/// Those in line learn of it as well.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_answers_all_who_wait_for_the_same() {
+    let transport = Scripted::new(|_, _| {
+        Reply::Late(
+            Duration::from_millis(100),
+            answer(403, error(50001, "Missing Access")),
+        )
+    });
+    let client = transport.client();
+    let get = || client.get_channel(channel_id()).into_future();
+    let (a, b, c) = tokio::join!(get(), get(), get());
+    for result in [a, b, c] {
+        assert_kind!(result.unwrap_err(), RestErrorKind::Forbidden);
+    }
+    assert_eq!(transport.seen().len(), 1);
+}
+
+/// Only the same is refused: not another channel, method or category, and not
+/// after another sort of 403.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_holds_for_the_same_request_only() {
+    let transport = Scripted::new(|_, _| reply(403, error(50013, "Missing Permissions")));
+    let client = transport.client();
+    let create = |name: &str, parent| {
+        client
+            .create_voice_channel(guild_id(), name)
+            .parent_id(Id::new(parent))
+            .into_future()
+    };
+    create("a", 7).await.unwrap_err();
+    create("b", 7).await.unwrap_err();
+    assert_eq!(transport.seen().len(), 1, "whatever its name");
+    create("c", 8).await.unwrap_err();
+    client.get_channel(channel_id()).await.unwrap_err();
+    client.delete_channel(channel_id()).await.unwrap_err();
+    client.get_channel(Id::new(9)).await.unwrap_err();
+    assert_eq!(transport.seen().len(), 5);
+
+    let transport = Scripted::new(|_, _| reply(403, error(40333, "internal network error")));
+    let client = transport.client();
+    client.get_channel(channel_id()).await.unwrap_err();
+    client.get_channel(channel_id()).await.unwrap_err();
+    assert_eq!(transport.seen().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn remembering_refusals_can_be_switched_off() {
+    let transport = Scripted::new(|_, _| reply(403, error(50001, "Missing Access")));
+    let client = transport
+        .builder()
+        .remember_refusals(Duration::ZERO)
+        .build()
+        .unwrap();
+    client.get_channel(channel_id()).await.unwrap_err();
+    client.get_channel(channel_id()).await.unwrap_err();
+    assert_eq!(transport.seen().len(), 2);
 }

@@ -164,3 +164,139 @@ async fn after_three_429s_the_call_fails() {
         "the later ones are not: {at:?}"
     );
 }
+
+fn unavailable(retry_after: &'static str) -> Reply {
+    let mut answer = answer(503, json!(null));
+    answer
+        .headers_mut()
+        .insert("retry-after", retry_after.parse().unwrap());
+    Reply::Answer(answer)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_503_that_says_when_is_not_asked_before() {
+    let transport = Scripted::replies(vec![|| unavailable("7"), || reply(200, channel(2, "x"))]);
+    transport.client().get_channel(channel_id()).await.unwrap();
+    let at = transport.seen()[1].at;
+    assert!(
+        at >= Duration::from_secs(7) && at < Duration::from_secs(8),
+        "{at:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_503_that_asks_for_too_long_ends_the_call() {
+    let transport = Scripted::replies(vec![|| unavailable("61")]);
+    let start = Instant::now();
+    let error = transport
+        .client()
+        .get_channel(channel_id())
+        .await
+        .unwrap_err();
+    assert_kind!(error, RestErrorKind::ServiceUnavailable);
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(61)));
+    assert_eq!(transport.seen().len(), 1);
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+/// The waits of all attempts come out of one budget.
+#[tokio::test(start_paused = true)]
+async fn waits_after_503s_add_up() {
+    let transport = Scripted::replies(vec![|| unavailable("25")]);
+    let error = transport
+        .client()
+        .get_channel(channel_id())
+        .await
+        .unwrap_err();
+    assert_kind!(error, RestErrorKind::ServiceUnavailable);
+    assert_eq!(transport.seen().len(), 3, "25 s twice, and 10 s are left");
+}
+
+/// And a create is looked up first, then not repeated before the time.
+#[tokio::test(start_paused = true)]
+async fn a_create_answered_503_waits_too() {
+    let transport = Scripted::new(|n, seen| match seen.method.as_str() {
+        "POST" if n == 0 => unavailable("30"),
+        "POST" => reply(201, channel(5, "x")),
+        _ => reply(200, json!({"audit_log_entries": []})),
+    });
+    let client = transport.client();
+    client.create_voice_channel(guild_id(), "x").await.unwrap();
+    let seen = transport.seen();
+    assert!(
+        seen.last().unwrap().at >= Duration::from_secs(30),
+        "{seen:?}"
+    );
+    assert_eq!(seen.iter().filter(|seen| seen.method == "POST").count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_202_that_is_not_ready_is_asked_again() {
+    let not_ready: fn() -> Reply = || {
+        reply(
+            202,
+            json!({"code": 110_000, "message": "not yet", "retry_after": 2.0}),
+        )
+    };
+    let transport = Scripted::replies(vec![not_ready, || reply(200, channel(2, "x"))]);
+    transport.client().get_channel(channel_id()).await.unwrap();
+    assert!(transport.seen()[1].at >= Duration::from_secs(2));
+
+    let transport = Scripted::replies(vec![not_ready]);
+    let error = transport
+        .client()
+        .get_channel(channel_id())
+        .await
+        .unwrap_err();
+    assert_kind!(error, RestErrorKind::NotReady { .. });
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(2)));
+    assert_eq!((error.attempts(), error.status()), (4, Some(202)));
+}
+
+/// To a request that changes something it is a success like any other.
+#[tokio::test(start_paused = true)]
+async fn a_202_to_a_create_is_a_success() {
+    let transport = Scripted::replies(vec![|| {
+        let mut made = channel(5, "x");
+        made["retry_after"] = json!(2.0);
+        reply(202, made)
+    }]);
+    let client = transport.client();
+    client.create_voice_channel(guild_id(), "x").await.unwrap();
+    assert_eq!(transport.seen().len(), 1);
+}
+
+/// Codes that say "later", whatever the status.
+#[tokio::test(start_paused = true)]
+async fn an_overloaded_discord_is_asked_again() {
+    for code in [130_000, 110_001] {
+        let transport = Scripted::new(move |n, _| match n {
+            0 => reply(400, error(code, "overloaded")),
+            _ => reply(201, channel(5, "x")),
+        });
+        let client = transport.client();
+        client.create_voice_channel(guild_id(), "x").await.unwrap();
+        assert_eq!(transport.story(), ["POST /guilds/1/channels"; 2]);
+    }
+}
+
+/// 429s and other failures share the retries: three after the first try.
+#[tokio::test(start_paused = true)]
+async fn failures_of_every_sort_count_alike() {
+    let transport = Scripted::new(|n, _| match n {
+        0 => Reply::Answer(too_many("user", 1.0)),
+        1 => reply(502, json!(null)),
+        2 => Reply::NotSent,
+        _ => reply(503, json!(null)),
+    });
+    let error = transport
+        .client()
+        .get_channel(channel_id())
+        .await
+        .unwrap_err();
+    assert_eq!((transport.seen().len(), error.attempts()), (4, 4));
+    assert_eq!(
+        error.to_string().split(" [").next(),
+        Some("getChannel: Discord is unavailable; Discord answered 503")
+    );
+}
