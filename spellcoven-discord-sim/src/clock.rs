@@ -70,6 +70,54 @@ pub(crate) fn iso8601(unix_ms: u64) -> String {
     )
 }
 
+/// Unix milliseconds of an ISO 8601 time with a date, a time of day and an offset (`Z` or `+hh:mm`), as clients write it.
+pub(crate) fn parse_iso8601(text: &str) -> Option<u64> {
+    let (date, rest) = text.split_once(['T', ' '])?;
+    let at = rest.find(['Z', 'z', '+', '-']).unwrap_or(rest.len());
+    let (time, zone) = rest.split_at(at);
+    let mut date = date.splitn(3, '-').map(str::parse::<i64>);
+    let (year, month, day) = (date.next()?.ok()?, date.next()?.ok()?, date.next()?.ok()?);
+    let mut clock = time.splitn(3, ':');
+    let hour: i64 = clock.next()?.parse().ok()?;
+    let minute: i64 = clock.next()?.parse().ok()?;
+    let (second, fraction) = clock.next().map_or(("0", ""), |second| {
+        second.split_once('.').unwrap_or((second, ""))
+    });
+    let second: i64 = second.parse().ok()?;
+    let digits: String = fraction.chars().chain("000".chars()).take(3).collect();
+    let ms: i64 = digits.parse().ok()?;
+    let in_range = (1970..=9999).contains(&year)
+        && (1..=12).contains(&month)
+        && (1..=31).contains(&day)
+        && (0..24).contains(&hour)
+        && (0..60).contains(&minute)
+        && (0..=60).contains(&second);
+    if !in_range {
+        return None;
+    }
+    // Days since the Unix epoch, with years that begin in March.
+    let (y, m) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let days = y * 365 + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719_468;
+    let offset = match zone.get(1..) {
+        None | Some("") => 0,
+        Some(zone_time) => {
+            let (hours, minutes) = zone_time.split_once(':').unwrap_or((zone_time, "0"));
+            let minutes = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
+            if zone.starts_with('-') {
+                -minutes
+            } else {
+                minutes
+            }
+        }
+    };
+    let seconds = days * 86_400 + hour * 3600 + (minute - offset) * 60 + second;
+    u64::try_from(seconds * 1000 + ms).ok()
+}
+
 /// The `Date` header's format (RFC 9110, IMF-fixdate).
 pub(crate) fn http_date(unix_ms: u64) -> String {
     const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
@@ -102,6 +150,26 @@ mod tests {
             iso8601(1_795_392_000_000),
             "2026-11-23T00:00:00.000000+00:00"
         );
+        for ms in [0, 951_782_400_123, 1_795_392_000_000, 1_709_164_799_000] {
+            assert_eq!(parse_iso8601(&iso8601(ms)), Some(ms));
+        }
+        assert_eq!(
+            parse_iso8601("2026-11-23T01:30:00+01:30"),
+            Some(1_795_392_000_000)
+        );
+        assert_eq!(
+            parse_iso8601("2026-11-23T00:00:00.5Z"),
+            Some(1_795_392_000_500)
+        );
+        for wrong in [
+            "",
+            "tomorrow",
+            "2026-13-01T00:00:00Z",
+            "2026-11-23",
+            "2026-11-23T99:00Z",
+        ] {
+            assert_eq!(parse_iso8601(wrong), None, "{wrong}");
+        }
         assert_eq!(http_date(784_111_777_000), "Sun, 06 Nov 1994 08:49:37 GMT");
     }
 }

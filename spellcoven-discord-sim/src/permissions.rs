@@ -39,10 +39,18 @@ impl Permissions {
     pub const DEAFEN_MEMBERS: Self = Self(1 << 23);
     /// Move others between voice channels and disconnect them; enter full ones.
     pub const MOVE_MEMBERS: Self = Self(1 << 24);
+    /// Change one's own nickname.
+    pub const CHANGE_NICKNAME: Self = Self(1 << 26);
     /// Change others' nicknames.
     pub const MANAGE_NICKNAMES: Self = Self(1 << 27);
     /// Edit roles and permission overwrites.
     pub const MANAGE_ROLES: Self = Self(1 << 28);
+    /// Ask to speak on a stage.
+    pub const REQUEST_TO_SPEAK: Self = Self(1 << 32);
+    /// Delete others' messages.
+    pub const MANAGE_MESSAGES: Self = Self(1 << 13);
+    /// Set the status of a voice channel.
+    pub const SET_VOICE_CHANNEL_STATUS: Self = Self(1 << 48);
     /// Time members out.
     pub const MODERATE_MEMBERS: Self = Self(1 << 40);
     /// All bits.

@@ -36,6 +36,40 @@ impl RateLimit {
     }
 }
 
+/// What a banned address is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ban {
+    /// Cloudflare's HTML with `error code: 1015`, without `Via`.
+    Cloudflare {
+        /// Whether `Retry-After` tells the rest of the ban; it is not always there.
+        retry_after: bool,
+    },
+    /// Discord's own JSON, which tells no wait.
+    Json,
+}
+
+/// Routes that tell one hash in `X-RateLimit-Bucket`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedHash {
+    /// Name of the bucket, of which the hash is made. With `one_budget` its limit is the one of this name in
+    /// [`Settings::route_limits`].
+    pub name: String,
+    /// The routes, as `"PUT /channels/{channel.id}/permissions/{overwrite.id}"`.
+    pub routes: Vec<String>,
+    /// Whether they share one counter. If not, only the hash is the same (observed for making and editing messages).
+    pub one_budget: bool,
+}
+
+/// The bucket of a route.
+pub(crate) struct Bucket<'a> {
+    /// What the hash is made of.
+    pub(crate) hash: &'a str,
+    /// What is counted together.
+    pub(crate) counter: &'a str,
+    pub(crate) limit: RateLimit,
+}
+
 /// Settings of a simulated Discord, with Discord's values as defaults where they are known.
 ///
 /// Changed through [`SimBuilder`](crate::SimBuilder), or directly for a [`World`](crate::core::World) without tokio.
@@ -65,6 +99,9 @@ pub struct Settings {
     /// `http://HOST:PORT` of this simulator, without a trailing slash: told by `/gateway`, `/gateway/bot` and READY,
     /// as `ws://`. Default `http://discord.invalid`.
     pub public_url: String,
+    /// The same for clients that come over TLS, as `https://HOST:PORT`; `None` tells them `public_url`. Set by
+    /// `Sim::listen_tls`.
+    pub secure_url: Option<String>,
     /// Another base for READY's `resume_gateway_url` (`ws://…`); `None`: the same as the main one.
     pub resume_url: Option<String>,
     /// Time between op 7 and the close that follows it. Default 5 s.
@@ -96,6 +133,19 @@ pub struct Settings {
     pub route_limits: BTreeMap<String, RateLimit>,
     /// Bucket of routes that are not named. Default 50 in 1 s.
     pub default_limit: RateLimit,
+    /// Routes that share a hash. Default: making and editing messages, which count apart (observed), and setting and
+    /// deleting a permission overwrite, which count together (guessed). The first group with a route holds.
+    pub shared_hashes: Vec<SharedHash>,
+    /// Limits of a resource over all bots, by route and major parameter, as Discord has them with scope `shared`.
+    /// Default none.
+    pub shared_limits: BTreeMap<String, RateLimit>,
+    /// Answers with 401, 403 or 429 (but for scope `shared`) before the address is banned. Default 10 000 in 600 s
+    /// (documented). All clients of a simulator have one address.
+    pub invalid_limit: RateLimit,
+    /// Length of that ban. Default 1 h (observed; others have seen 24 h).
+    pub ban_time: Duration,
+    /// What a banned address is answered. Default Cloudflare's HTML with `Retry-After`.
+    pub ban: Ban,
     /// Requests of one bot over all routes. Default 50 in 1 s.
     pub global_limit: RateLimit,
     /// Hidden limit of name changes, and apart from it of topic changes, per channel. Default 2 in 600 s (observed).
@@ -143,6 +193,7 @@ impl Default for Settings {
             journal_limit: 100_000,
             journal_heartbeats: false,
             public_url: "http://discord.invalid".to_owned(),
+            secure_url: None,
             resume_url: None,
             reconnect_grace: Duration::from_secs(5),
             identify_total: 1000,
@@ -160,6 +211,28 @@ impl Default for Settings {
                 .map(|(route, limit)| (route.to_owned(), limit))
                 .into(),
             default_limit: RateLimit::per_seconds(50, 1),
+            shared_hashes: vec![
+                SharedHash {
+                    name: "messages".to_owned(),
+                    routes: vec![
+                        "POST /channels/{channel.id}/messages".to_owned(),
+                        "PATCH /channels/{channel.id}/messages/{message.id}".to_owned(),
+                    ],
+                    one_budget: false,
+                },
+                SharedHash {
+                    name: "overwrites".to_owned(),
+                    routes: vec![
+                        "PUT /channels/{channel.id}/permissions/{overwrite.id}".to_owned(),
+                        "DELETE /channels/{channel.id}/permissions/{overwrite.id}".to_owned(),
+                    ],
+                    one_budget: true,
+                },
+            ],
+            shared_limits: BTreeMap::new(),
+            invalid_limit: RateLimit::per_seconds(10_000, 600),
+            ban_time: Duration::from_secs(3600),
+            ban: Ban::Cloudflare { retry_after: true },
             global_limit: RateLimit::per_seconds(50, 1),
             rename_limit: RateLimit::per_seconds(2, 600),
             scope_on_all: false,
@@ -178,6 +251,34 @@ impl Settings {
         match base.strip_prefix("http") {
             Some(rest) => format!("ws{rest}"),
             None => base.to_owned(),
+        }
+    }
+
+    /// The Gateway's URL as told to a client that came over TLS, or not.
+    pub(crate) fn gateway_url_for(&self, secure: bool) -> String {
+        match &self.secure_url {
+            Some(url) if secure => url.replacen("http", "ws", 1),
+            _ => self.gateway_url(),
+        }
+    }
+
+    pub(crate) fn bucket_of<'a>(&'a self, route: &'a str) -> Bucket<'a> {
+        let group = self
+            .shared_hashes
+            .iter()
+            .find(|group| group.routes.iter().any(|name| name == route));
+        let counter = match group {
+            Some(group) if group.one_budget => group.name.as_str(),
+            _ => route,
+        };
+        Bucket {
+            hash: group.map_or(route, |group| group.name.as_str()),
+            counter,
+            limit: self
+                .route_limits
+                .get(counter)
+                .copied()
+                .unwrap_or(self.default_limit),
         }
     }
 

@@ -13,11 +13,12 @@ use crate::core::{
     VoiceStateView, World,
 };
 use crate::error::SimError;
-use crate::faults::{Fault, RestFault};
+use crate::faults::Fault;
 use crate::ids::{ChannelId, GuildId, UserId};
 use crate::intents::Intents;
 use crate::journal::{Entry, Journal};
 use crate::permissions::{Overwrite, Permissions};
+use crate::rest_faults::RestFault;
 use crate::settings::{RateLimit, Settings};
 
 /// A simulated Discord. Clones are handles to the same one.

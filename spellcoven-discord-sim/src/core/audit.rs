@@ -14,9 +14,16 @@ use crate::permissions::Permissions;
 pub(super) const CHANNEL_CREATE: u64 = 10;
 pub(super) const CHANNEL_UPDATE: u64 = 11;
 pub(super) const CHANNEL_DELETE: u64 = 12;
+pub(super) const OVERWRITE_CREATE: u64 = 13;
+pub(super) const OVERWRITE_UPDATE: u64 = 14;
+pub(super) const OVERWRITE_DELETE: u64 = 15;
 pub(super) const MEMBER_UPDATE: u64 = 24;
 pub(super) const MEMBER_MOVE: u64 = 26;
 pub(super) const MEMBER_DISCONNECT: u64 = 27;
+pub(super) const MEMBER_ROLE_UPDATE: u64 = 25;
+pub(super) const MESSAGE_DELETE: u64 = 72;
+pub(super) const VOICE_STATUS_SET: u64 = 192;
+pub(super) const VOICE_STATUS_CLEAR: u64 = 193;
 
 /// Entries kept per guild; Discord keeps 45 days.
 const ENTRIES: usize = 10_000;

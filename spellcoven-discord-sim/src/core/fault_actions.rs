@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 use super::{ConnectionId, World};
-use crate::faults::{Fault, RestFault};
+use crate::faults::Fault;
 use crate::ids::{GuildId, UserId};
 use crate::intents::Intents;
+use crate::rest_faults::RestFault;
 
 /// Faults.
 impl World {

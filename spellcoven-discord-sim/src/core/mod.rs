@@ -27,12 +27,12 @@ use std::time::Duration;
 pub use actions::Bot;
 pub use gateway::{ConnectionId, Output};
 pub use model::{ChannelKind, ChannelView, MessageView, VoiceStateView};
-pub use rest::{Request, Response};
+pub use rest::{Pace, Request, Response};
 
 use crate::clock::wall_clock_ms;
-use crate::faults::RestFault;
 use crate::ids::{ChannelId, GuildId, SnowflakeMaker, UserId};
 use crate::journal::{EntryKind, Journal, Log};
+use crate::rest_faults::RestFault;
 use crate::settings::Settings;
 use gateway::{Connection, Session, SessionKey};
 use model::{BotAccount, Guild, Token, User};

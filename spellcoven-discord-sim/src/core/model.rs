@@ -94,6 +94,7 @@ pub(crate) struct Channel {
     pub(crate) rtc_region: Option<String>,
     pub(crate) video_quality_mode: u8,
     pub(crate) flags: u64,
+    pub(crate) voice_status: Option<String>,
     pub(crate) messages: VecDeque<Message>,
     pub(crate) last_message: Option<MessageId>,
 }
@@ -116,6 +117,7 @@ impl Channel {
             rtc_region: None,
             video_quality_mode: 1,
             flags: 0,
+            voice_status: None,
             messages: VecDeque::new(),
             last_message: None,
         }
@@ -164,6 +166,9 @@ pub(crate) struct VoiceState {
     pub(crate) self_deaf: bool,
     pub(crate) self_video: bool,
     pub(crate) self_stream: bool,
+    /// Listening on a stage. Set by `World::put_in_voice`.
+    pub(crate) suppress: bool,
+    pub(crate) request_to_speak_ms: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -307,6 +312,8 @@ pub struct VoiceStateView {
     pub mute: bool,
     /// Deafened by the guild.
     pub deaf: bool,
+    /// Not allowed to speak on a stage.
+    pub suppress: bool,
 }
 
 /// A channel as a test sees it.

@@ -26,6 +26,8 @@ impl World {
             self_deaf: false,
             self_video: false,
             self_stream: false,
+            suppress: false,
+            request_to_speak_ms: None,
         };
         self.may_join(user, guild, channel)?;
         let before = self
@@ -141,6 +143,7 @@ impl World {
                     self_stream: state.self_stream,
                     mute: member.is_some_and(|member| member.mute),
                     deaf: member.is_some_and(|member| member.deaf),
+                    suppress: state.suppress,
                 };
                 (*user, view)
             })

@@ -1,7 +1,7 @@
 //! Voice states: who is in which voice channel.
 
 use super::World;
-use super::model::VoiceState;
+use super::model::{ChannelKind, VoiceState};
 use super::wire::{VoiceStateParts, voice_state_text};
 use crate::error::SimError;
 use crate::ids::{ChannelId, GuildId, UserId};
@@ -51,7 +51,8 @@ impl World {
 
     /// Puts a member in a channel, whatever they may, and tells everyone. A person leaves other guilds' channels;
     /// a bot may be in one channel of each guild.
-    pub(super) fn put_in_voice(&mut self, user: UserId, guild: GuildId, state: VoiceState) {
+    pub(super) fn put_in_voice(&mut self, user: UserId, guild: GuildId, mut state: VoiceState) {
+        self.set_suppression(user, guild, &mut state);
         let is_bot = self.users.get(&user).is_some_and(|user| user.is_bot);
         if !is_bot {
             let elsewhere: Vec<GuildId> = self
@@ -75,6 +76,24 @@ impl World {
         } else {
             change(self);
         }
+    }
+
+    /// Who enters a stage listens, but for those who may mute others there.
+    fn set_suppression(&self, user: UserId, guild: GuildId, state: &mut VoiceState) {
+        let Some(guild) = self.guilds.get(&guild) else {
+            return;
+        };
+        let before = guild.voice.get(&user).map(|before| before.channel);
+        if before == Some(state.channel) {
+            return;
+        }
+        state.request_to_speak_ms = None;
+        state.suppress = guild.channels.get(&state.channel).is_some_and(|channel| {
+            channel.kind == ChannelKind::Stage
+                && !self
+                    .channel_permissions(guild, user, channel)
+                    .contains(Permissions::MUTE_MEMBERS)
+        });
     }
 
     /// Takes a member out of voice and tells everyone; nothing if they are not in it.

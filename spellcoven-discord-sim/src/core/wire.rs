@@ -57,7 +57,7 @@ struct VoiceStateJson<'a> {
     self_video: bool,
     self_stream: bool,
     suppress: bool,
-    request_to_speak_timestamp: Option<()>,
+    request_to_speak_timestamp: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     guild_id: Option<GuildId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -219,8 +219,11 @@ fn voice_state_json<'a>(parts: &VoiceStateParts<'a>) -> VoiceStateJson<'a> {
         self_mute: parts.state.is_some_and(|state| state.self_mute),
         self_video: parts.state.is_some_and(|state| state.self_video),
         self_stream: parts.state.is_some_and(|state| state.self_stream),
-        suppress: false,
-        request_to_speak_timestamp: None,
+        suppress: parts.state.is_some_and(|state| state.suppress),
+        request_to_speak_timestamp: parts
+            .state
+            .and_then(|state| state.request_to_speak_ms)
+            .map(iso8601),
         guild_id: parts.guild,
         member: parts
             .with_member

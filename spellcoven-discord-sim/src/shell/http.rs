@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::body::FaultyBody;
 use super::lenient::Lenient;
 use super::websocket;
 use crate::core::Request;
@@ -19,7 +20,7 @@ use crate::sim::Sim;
 const BODY_LIMIT: usize = 25 * 1024 * 1024;
 
 type HttpRequest = hyper::Request<Incoming>;
-type HttpResponse = hyper::Response<Full<Bytes>>;
+type HttpResponse = hyper::Response<FaultyBody>;
 
 /// The connection is closed without an answer.
 #[derive(Debug, thiserror::Error)]
@@ -43,11 +44,19 @@ impl Sim {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        self.serve(io, false).await;
+    }
+
+    /// The same for a connection that is or is not `secure`: which URLs the client is told.
+    pub(super) async fn serve<T>(&self, io: T, secure: bool)
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let upgrading = Upgrading::default();
         let service = hyper::service::service_fn(|request: HttpRequest| {
             let sim = self.clone();
             let upgrading = Arc::clone(&upgrading);
-            async move { answer(&sim, request, &upgrading).await }
+            async move { answer(&sim, request, &upgrading, secure).await }
         });
         let served = hyper::server::conn::http1::Builder::new()
             .auto_date_header(false)
@@ -74,6 +83,7 @@ async fn answer(
     sim: &Sim,
     mut request: HttpRequest,
     upgrading: &Upgrading,
+    secure: bool,
 ) -> Result<HttpResponse, HangUp> {
     if let Some(accept) = wants_gateway(&request) {
         let query = request.uri().query().unwrap_or("").to_owned();
@@ -100,15 +110,16 @@ async fn answer(
             .map(|(name, value)| (name.to_string(), text(value)))
             .collect(),
         body,
+        secure,
     };
-    let made = sim.rest(&whole);
+    let mut made = sim.rest(&whole);
     if !made.delay.is_zero() {
         tokio::time::sleep(made.delay).await;
     }
     if made.hang_up {
         return Err(HangUp);
     }
-    let mut response = hyper::Response::new(Full::new(made.body));
+    let mut response = hyper::Response::new(FaultyBody::of(&mut made));
     *response.status_mut() = hyper::StatusCode::from_u16(made.status)
         .unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in made.headers {
@@ -132,7 +143,7 @@ fn wants_gateway(request: &HttpRequest) -> Option<String> {
 }
 
 fn switching(accept: &str) -> HttpResponse {
-    let mut response = hyper::Response::new(Full::default());
+    let mut response = hyper::Response::new(Bytes::new().into());
     *response.status_mut() = hyper::StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -145,7 +156,7 @@ fn switching(accept: &str) -> HttpResponse {
 
 fn too_large() -> HttpResponse {
     let body = r#"{"message": "Request entity too large", "code": 40005}"#;
-    let mut response = hyper::Response::new(Full::from(Bytes::from_static(body.as_bytes())));
+    let mut response = hyper::Response::new(Bytes::from_static(body.as_bytes()).into());
     *response.status_mut() = hyper::StatusCode::PAYLOAD_TOO_LARGE;
     response
 }

@@ -1,5 +1,6 @@
 //! The thin part: HTTP/1.1 and WebSocket around the world.
 
+mod body;
 mod http;
 mod lenient;
 mod server;

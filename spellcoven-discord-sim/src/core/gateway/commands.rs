@@ -127,6 +127,8 @@ impl World {
             self_deaf,
             self_video: flag("self_video").unwrap_or(false),
             self_stream: false,
+            suppress: false,
+            request_to_speak_ms: None,
         };
         self.put_in_voice(bot, guild, state);
         if before != Some(channel) {

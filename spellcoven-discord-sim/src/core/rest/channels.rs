@@ -17,7 +17,7 @@ use crate::ids::{ChannelId, GuildId, UserId};
 use crate::permissions::{Overwrite, Permissions};
 
 /// Overwrites a channel may have in all.
-const OVERWRITES: usize = 1000;
+pub(super) const OVERWRITES: usize = 1000;
 
 /// The fields of a body that make or change a channel. Outer `None`: absent; inner `None`: null.
 #[expect(
@@ -192,7 +192,7 @@ impl World {
     }
 
     /// Overwrites may name only what the bot itself has, and MANAGE_ROLES only for administrators.
-    fn may_overwrite(
+    pub(super) fn may_overwrite(
         &self,
         bot: UserId,
         guild: &Guild,

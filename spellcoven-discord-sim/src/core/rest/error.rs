@@ -57,6 +57,19 @@ pub(super) const UNKNOWN_CHANNEL: ApiError = ApiError::new(404, 10003, "Unknown 
 pub(super) const UNKNOWN_GUILD: ApiError = ApiError::new(404, 10004, "Unknown Guild");
 pub(super) const UNKNOWN_MEMBER: ApiError = ApiError::new(404, 10007, "Unknown Member");
 pub(super) const UNKNOWN_MESSAGE: ApiError = ApiError::new(404, 10008, "Unknown Message");
+pub(super) const UNKNOWN_OVERWRITE: ApiError =
+    ApiError::new(404, 10009, "Unknown Permission Overwrite");
+pub(super) const UNKNOWN_ROLE: ApiError = ApiError::new(404, 10011, "Unknown Role");
+pub(super) const UNKNOWN_USER: ApiError = ApiError::new(404, 10013, "Unknown User");
+pub(super) const UNKNOWN_WEBHOOK: ApiError = ApiError::new(404, 10015, "Unknown Webhook");
+pub(super) const UNKNOWN_INTERACTION: ApiError = ApiError::new(404, 10062, "Unknown interaction");
+pub(super) const ONE_PARENT: ApiError = ApiError::new(
+    400,
+    40009,
+    "Only one channel can change its parent in one request",
+);
+pub(super) const WRONG_CHANNEL_TYPE: ApiError =
+    ApiError::new(400, 50024, "Cannot execute action on this channel type");
 pub(super) const UNKNOWN_VOICE_STATE: ApiError = ApiError::new(404, 10065, "Unknown Voice State");
 pub(super) const TOO_MANY_CHANNELS: ApiError =
     ApiError::new(400, 30013, "Maximum number of guild channels reached (500)");

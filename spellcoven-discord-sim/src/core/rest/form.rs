@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::Call;
 use super::error::{ApiError, INVALID_JSON};
+use crate::clock::parse_iso8601;
 use crate::ids::{RoleId, UserId};
 use crate::permissions::{Overwrite, OverwriteTarget, Permissions};
 
@@ -58,6 +59,8 @@ pub(super) fn tree(leaves: &[Leaf]) -> Value {
 pub(super) struct Form {
     fields: Map<String, Value>,
     leaves: Vec<Leaf>,
+    /// Where the fields stand in the body, with a dot at the end; empty for the body itself.
+    place: String,
 }
 
 impl Form {
@@ -71,10 +74,7 @@ impl Form {
             )]));
         }
         match serde_json::from_slice(call.body) {
-            Ok(Value::Object(fields)) => Ok(Self {
-                fields,
-                leaves: Vec::new(),
-            }),
+            Ok(Value::Object(fields)) => Ok(Self::of(fields, String::new())),
             Ok(_) => Err(ApiError::form(vec![Leaf::new(
                 "",
                 "MODEL_TYPE_CONVERT",
@@ -82,6 +82,19 @@ impl Form {
             )])),
             Err(_) => Err(INVALID_JSON),
         }
+    }
+
+    /// An object inside a body; `place` is its path with a dot at the end.
+    pub(super) fn of(fields: Map<String, Value>, place: String) -> Self {
+        Self {
+            fields,
+            leaves: Vec::new(),
+            place,
+        }
+    }
+
+    pub(super) fn failed(&self) -> bool {
+        !self.leaves.is_empty()
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
@@ -98,6 +111,7 @@ impl Form {
         code: &'static str,
         message: impl Into<String>,
     ) {
+        let path = format!("{}{}", self.place, path.into());
         self.leaves.push(Leaf::new(path, code, message));
     }
 
@@ -285,6 +299,51 @@ impl Form {
             }
         }
         Some(overwrites)
+    }
+
+    /// Permission bits; absent and null are none.
+    pub(super) fn permissions(&mut self, name: &str) -> Permissions {
+        match self.fields.get(name) {
+            None | Some(Value::Null) => Permissions::empty(),
+            Some(value) => as_snowflake(value).map(Permissions).unwrap_or_else(|| {
+                let message = format!("{name} is not int.");
+                self.wrong(name, "NUMBER_TYPE_COERCE", message);
+                Permissions::empty()
+            }),
+        }
+    }
+
+    /// An ISO 8601 time, as Unix milliseconds.
+    #[expect(
+        clippy::option_option,
+        reason = "absent and null are different requests"
+    )]
+    pub(super) fn timestamp(&mut self, name: &str) -> Option<Option<u64>> {
+        match self.fields.get(name)? {
+            Value::Null => Some(None),
+            value => {
+                let time = value.as_str().and_then(parse_iso8601);
+                if time.is_none() {
+                    let message = "Could not parse value. Should be ISO8601.";
+                    self.wrong(name, "DATE_TIME_TYPE_PARSE", message);
+                }
+                time.map(Some)
+            }
+        }
+    }
+
+    /// A list of ids.
+    pub(super) fn snowflakes(&mut self, name: &str) -> Option<Vec<u64>> {
+        let list: Option<Vec<u64>> = match self.fields.get(name)? {
+            Value::Null => Some(Vec::new()),
+            Value::Array(list) => list.iter().map(as_snowflake).collect(),
+            _ => None,
+        };
+        if list.is_none() {
+            let message = "Only iterables of snowflakes may be used here.";
+            self.wrong(name, "LIST_TYPE_CONVERT", message);
+        }
+        list
     }
 
     /// The end: an error if anything was wrong.

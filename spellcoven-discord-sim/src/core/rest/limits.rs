@@ -1,4 +1,5 @@
-//! Rate limits: buckets by route and major parameter, the hidden rename limit, the global limit.
+//! Rate limits: buckets by route and major parameter, the hidden rename limit, shared limits, the global limit, and the
+//! ban for too many invalid requests.
 //!
 //! See: Discord documentation, Topics, "Rate Limits".
 
@@ -6,11 +7,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Response;
+use super::faults::{cloudflare_ban, ip_ban};
 use super::route::Found;
 use crate::core::World;
-use crate::faults::Scope;
 use crate::ids::{ChannelId, GuildId, UserId};
-use crate::settings::RateLimit;
+use crate::rest_faults::Scope;
+use crate::settings::{Ban, RateLimit};
 
 /// Windows kept before those that are over are swept out.
 const SWEEP_AT: usize = 4096;
@@ -28,7 +30,8 @@ impl Window {
     }
 }
 
-type BucketKey = (UserId, &'static str, &'static str, u64);
+/// Whose bucket, under which name, for which major parameter.
+type BucketKey = (UserId, String, u64);
 
 /// All counters.
 #[derive(Debug, Default)]
@@ -38,6 +41,11 @@ pub(in crate::core) struct Limits {
     /// By channel and by what changed (`name` or `topic`): each counts apart.
     renames: BTreeMap<(ChannelId, &'static str), Window>,
     members: BTreeMap<(UserId, GuildId), Duration>,
+    /// By route and major parameter, whoever asks.
+    shared: BTreeMap<(String, u64), Window>,
+    /// Answers with 401, 403 or 429 to the one address that all clients here have.
+    invalid: Option<Window>,
+    banned_until: Option<Duration>,
 }
 
 /// The state of a bucket, for the headers.
@@ -117,21 +125,23 @@ impl Limits {
         if self.buckets.len() > SWEEP_AT {
             self.buckets.retain(|_, window| window.end() > now);
         }
+        if self.shared.len() > SWEEP_AT {
+            self.shared.retain(|_, window| window.end() > now);
+        }
         if self.renames.len() > SWEEP_AT {
             self.renames.retain(|_, window| window.end() > now);
         }
     }
 }
 
-/// The hash told for a route. Making and editing messages tell the same one and count apart (observed).
-fn bucket_hash(found: &Found) -> String {
-    let name = match found.template {
-        "/channels/{channel.id}/messages" | "/channels/{channel.id}/messages/{message.id}" => {
-            "messages".to_owned()
-        }
-        template => format!("{} {template}", found.method),
-    };
-    // FNV-1a, twice, for 32 digits that look like Discord's.
+/// A route as the settings name it.
+fn route_name(found: &Found) -> String {
+    format!("{} {}", found.method, found.template)
+}
+
+/// 32 digits that look like Discord's, made of a bucket's name.
+fn bucket_hash(name: &str) -> String {
+    // FNV-1a, twice.
     let hash = |seed: u64| {
         name.bytes().fold(seed, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -165,14 +175,22 @@ impl World {
                 headers: None,
             });
         }
-        let name = format!("{} {}", found.method, found.template);
-        let limit = self
-            .settings
-            .route_limits
-            .get(&name)
-            .copied()
-            .unwrap_or(self.settings.default_limit);
-        let key = (bot, found.method, found.template, found.ids.major());
+        let name = route_name(found);
+        if let Some(limit) = self.settings.shared_limits.get(&name).copied() {
+            let key = (name.clone(), found.ids.major());
+            let window = self.limits.shared.entry(key).or_insert(EMPTY);
+            if let Err(wait) = count(window, limit, now) {
+                return Err(Limited {
+                    wait,
+                    scope: Scope::Shared,
+                    headers: None,
+                });
+            }
+        }
+        let bucket = self.settings.bucket_of(&name);
+        let limit = bucket.limit;
+        let hash = bucket_hash(bucket.hash);
+        let key = (bot, bucket.counter.to_owned(), found.ids.major());
         let window = self.limits.buckets.entry(key).or_insert(EMPTY);
         let counted = count(window, limit, now);
         let reset_after = window.end().saturating_sub(now);
@@ -182,7 +200,7 @@ impl World {
             reset_after,
             reset_unix_ms: wall
                 .saturating_add(u64::try_from(reset_after.as_millis()).unwrap_or(u64::MAX)),
-            hash: bucket_hash(found),
+            hash,
         };
         match counted {
             Ok(_) => Ok(Some(checked)),
@@ -196,20 +214,77 @@ impl World {
 
     /// What the headers tell of a bucket that a fault declares spent.
     pub(super) fn spent(&self, found: &Found, wait: Duration) -> Checked {
-        let name = format!("{} {}", found.method, found.template);
-        let limit = self
-            .settings
-            .route_limits
-            .get(&name)
-            .unwrap_or(&self.settings.default_limit);
+        let name = route_name(found);
+        let bucket = self.settings.bucket_of(&name);
+        let limit = bucket.limit;
         let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         Checked {
             limit: limit.limit,
             remaining: 0,
             reset_after: wait,
             reset_unix_ms: self.unix_ms().saturating_add(ms),
-            hash: bucket_hash(found),
+            hash: bucket_hash(bucket.hash),
         }
+    }
+
+    /// The answer to everybody while the address is banned.
+    pub(super) fn banned(&mut self) -> Option<Response> {
+        let until = self.limits.banned_until?;
+        if until <= self.now {
+            self.limits.banned_until = None;
+            return None;
+        }
+        let wait = until.saturating_sub(self.now);
+        Some(match self.settings.ban {
+            Ban::Cloudflare { retry_after } => cloudflare_ban(retry_after.then_some(wait)),
+            Ban::Json => ip_ban(),
+        })
+    }
+
+    /// Counts an answer that Discord counts as invalid: 401, 403, and 429 but for the scope `shared`. One too many bans
+    /// the address; here all clients have the same.
+    ///
+    /// See: Discord documentation, Topics, "Rate Limits", "Invalid Request Limit".
+    pub(super) fn count_invalid(&mut self, response: &Response) {
+        let shared = response.header("x-ratelimit-scope") == Some(Scope::Shared.name());
+        let counts = matches!(response.status, 401 | 403) || (response.status == 429 && !shared);
+        if !self.settings.rate_limits || response.hang_up || !counts {
+            return;
+        }
+        let now = self.now;
+        let limit = self.settings.invalid_limit;
+        let window = self.limits.invalid.get_or_insert(EMPTY);
+        // The last one that is let through is also the one that starts the ban.
+        let full = count(window, limit, now).map_or(true, |window| window.used >= limit.limit);
+        if full {
+            self.limits.invalid = None;
+            self.ban_address(self.settings.ban_time);
+            self.complain(
+                "a REST client",
+                format!("{} invalid requests: the address is banned", limit.limit),
+            );
+        }
+    }
+
+    /// Bans the address of all clients from REST for so long; zero lifts a ban. Which answer they get is
+    /// [`Settings::ban`](crate::Settings::ban).
+    pub fn ban_address(&mut self, time: Duration) {
+        self.limits.banned_until = (!time.is_zero()).then(|| self.now.saturating_add(time));
+        self.acted(None, format!("address banned for {time:?}"));
+    }
+
+    /// Forgets what every REST limit has counted, and lifts a ban.
+    pub fn reset_rate_limits(&mut self) {
+        self.limits = Limits::default();
+    }
+
+    /// How many answers of the present window count as invalid.
+    #[must_use]
+    pub fn invalid_requests(&self) -> u32 {
+        self.limits
+            .invalid
+            .filter(|window| window.end() > self.now)
+            .map_or(0, |window| window.used)
     }
 
     /// Counts a change of a channel's name or topic in the hidden limit that the headers do not show.

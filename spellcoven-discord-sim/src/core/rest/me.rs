@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::error::ApiError;
+use super::error::{ApiError, UNKNOWN_USER};
 use super::{Answer, Call};
 use crate::core::{World, wire};
+use crate::ids::UserId;
 
 const UNAUTHORIZED: ApiError = ApiError::new(401, 0, "401: Unauthorized");
 
@@ -30,7 +31,7 @@ impl World {
             "total": self.settings.identify_total, "remaining": remaining, "reset_after": reset_after,
             "max_concurrency": self.settings.max_concurrency,
         });
-        let url = self.settings.gateway_url();
+        let url = self.settings.gateway_url_for(call.secure);
         Ok((
             200,
             json!({"url": url, "shards": self.settings.shards, "session_start_limit": limit}),
@@ -41,6 +42,33 @@ impl World {
     pub(super) fn get_me(&self, call: &Call<'_>) -> Answer {
         let user = self.users.get(&call.bot).ok_or(UNAUTHORIZED)?;
         Ok((200, wire::own_user(user)))
+    }
+
+    /// `GET /users/{user.id}`: any user, whether in a guild with the bot or not.
+    pub(super) fn get_user(&self, user: UserId) -> Answer {
+        let user = self.users.get(&user).ok_or(UNKNOWN_USER)?;
+        Ok((200, wire::user(user)))
+    }
+
+    /// `GET /users/@me/guilds`: partial guilds, in the order of their ids.
+    pub(super) fn get_my_guilds(&self, call: &Call<'_>) -> Answer {
+        let limit = call.limit(200, 200)?;
+        let (after, before) = (call.number("after").unwrap_or(0), call.number("before"));
+        let guilds: Vec<Value> = self
+            .guilds
+            .values()
+            .filter(|guild| guild.members.contains_key(&call.bot))
+            .filter(|guild| guild.id.0 > after && before.is_none_or(|id| guild.id.0 < id))
+            .take(limit)
+            .map(|guild| {
+                json!({
+                    "id": guild.id, "name": guild.name, "icon": null, "banner": null,
+                    "owner": guild.owner == call.bot, "features": [],
+                    "permissions": self.guild_permissions(guild, call.bot),
+                })
+            })
+            .collect();
+        Ok((200, Value::Array(guilds)))
     }
 
     /// `GET /applications/@me`, and the older path under `/oauth2`.

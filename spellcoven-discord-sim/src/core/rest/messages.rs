@@ -12,7 +12,8 @@ use super::error::{
 };
 use super::form::Form;
 use super::{Answer, Call};
-use crate::core::model::{Message, SentNonce};
+use crate::core::audit::MESSAGE_DELETE;
+use crate::core::model::{Channel, Message, SentNonce};
 use crate::core::{World, wire};
 use crate::ids::{ChannelId, MessageId};
 use crate::permissions::Permissions;
@@ -253,6 +254,109 @@ impl World {
         let body = self.message_body(id, message)?;
         self.dispatch_guild(guild_id, "MESSAGE_UPDATE", body.to_string());
         Ok((200, body))
+    }
+
+    /// Sight of the channel, and READ_MESSAGE_HISTORY.
+    fn may_read(&self, call: &Call<'_>, id: ChannelId) -> Result<&Channel, ApiError> {
+        let (guild, channel) = self.channel_for(call.bot, id)?;
+        let bits = self.channel_permissions(guild, call.bot, channel);
+        if !bits.contains(Permissions::VIEW_CHANNEL) {
+            return Err(MISSING_ACCESS);
+        }
+        if !channel.kind.takes_messages() {
+            return Err(NOT_TEXT);
+        }
+        Ok(channel)
+    }
+
+    fn has_history(&self, call: &Call<'_>, channel: &Channel) -> bool {
+        self.guilds.get(&channel.guild).is_some_and(|guild| {
+            self.channel_permissions(guild, call.bot, channel)
+                .contains(Permissions::READ_MESSAGE_HISTORY)
+        })
+    }
+
+    /// `GET /channels/{channel.id}/messages`: newest first, `around`, `before` or `after` an id. Without
+    /// READ_MESSAGE_HISTORY nothing is listed.
+    pub(super) fn get_messages(&self, call: &Call<'_>, id: ChannelId) -> Answer {
+        let channel = self.may_read(call, id)?;
+        let limit = call.limit(50, 100)?;
+        if !self.has_history(call, channel) {
+            return Ok((200, json!([])));
+        }
+        let ids: Vec<MessageId> = channel.messages.iter().map(|message| message.id).collect();
+        let page: Vec<MessageId> = if let Some(after) = call.number("after") {
+            let mut page: Vec<_> = ids
+                .into_iter()
+                .filter(|id| id.0 > after)
+                .take(limit)
+                .collect();
+            page.reverse();
+            page
+        } else {
+            let most = match (call.number("around"), call.number("before")) {
+                (Some(around), _) => {
+                    let half = limit / 2;
+                    let newer = ids.iter().filter(|id| id.0 > around);
+                    newer.take(half).last().map_or(around, |id| id.0)
+                }
+                (None, Some(before)) => before.saturating_sub(1),
+                (None, None) => u64::MAX,
+            };
+            let older = ids.into_iter().rev().filter(|id| id.0 <= most);
+            older.take(limit).collect()
+        };
+        let page: Result<Vec<Value>, ApiError> = page
+            .into_iter()
+            .map(|message| self.message_body(id, message))
+            .collect();
+        Ok((200, Value::Array(page?)))
+    }
+
+    /// `GET /channels/{channel.id}/messages/{message.id}`.
+    pub(super) fn get_message(&self, call: &Call<'_>, id: ChannelId, message: MessageId) -> Answer {
+        let channel = self.may_read(call, id)?;
+        if !self.has_history(call, channel) {
+            return Err(MISSING_PERMISSIONS);
+        }
+        Ok((200, self.message_body(id, message)?))
+    }
+
+    /// `DELETE /channels/{channel.id}/messages/{message.id}`: 204. Others' messages need MANAGE_MESSAGES.
+    pub(super) fn delete_message(
+        &mut self,
+        call: &Call<'_>,
+        id: ChannelId,
+        message: MessageId,
+    ) -> Answer {
+        let channel = self.may_read(call, id)?;
+        let found = channel.messages.iter().find(|found| found.id == message);
+        let author = found.ok_or(UNKNOWN_MESSAGE)?.author;
+        let guild_id = channel.guild;
+        if author != call.bot {
+            let allowed = self.guilds.get(&guild_id).is_some_and(|guild| {
+                self.channel_permissions(guild, call.bot, channel)
+                    .contains(Permissions::MANAGE_MESSAGES)
+            });
+            if !allowed {
+                return Err(MISSING_PERMISSIONS);
+            }
+        }
+        if let Some(channel) = self
+            .guilds
+            .get_mut(&guild_id)
+            .and_then(|guild| guild.channels.get_mut(&id))
+        {
+            channel.messages.retain(|found| found.id != message);
+        }
+        let d = json!({"id": message, "channel_id": id, "guild_id": guild_id});
+        self.dispatch_guild(guild_id, "MESSAGE_DELETE", d.to_string());
+        if author != call.bot {
+            let options = json!({"channel_id": id, "count": "1"});
+            let record = call.record(MESSAGE_DELETE, Some(author.0));
+            self.record(guild_id, record.options(options));
+        }
+        Ok((204, Value::Null))
     }
 
     fn message_body(&self, channel: ChannelId, id: MessageId) -> Result<Value, ApiError> {

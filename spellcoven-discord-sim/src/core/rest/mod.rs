@@ -9,11 +9,14 @@ mod limits;
 mod me;
 mod members;
 mod messages;
+mod overwrites;
+mod positions;
 mod request;
 mod route;
+mod voice;
 
 pub(super) use limits::Limits;
-pub use request::{Request, Response};
+pub use request::{Pace, Request, Response};
 
 use std::time::Duration;
 
@@ -24,10 +27,10 @@ use serde_json::{Value, json};
 use super::World;
 use super::audit::{AuditQuery, Record};
 use crate::clock::http_date;
-use crate::faults::{RestFault, RestFaultKind, When};
 use crate::ids::{GuildId, UserId};
 use crate::journal::{EntryKind, RestRequest};
 use crate::permissions::Permissions;
+use crate::rest_faults::{RestFault, When};
 use error::ApiError;
 use faults::too_many;
 use limits::Checked;
@@ -43,6 +46,7 @@ struct Call<'a> {
     body: &'a Bytes,
     json_type: bool,
     reason: Option<String>,
+    secure: bool,
 }
 
 impl Call<'_> {
@@ -56,6 +60,31 @@ impl Call<'_> {
         self.query
             .split('&')
             .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    /// A parameter that is a number; anything else counts as absent.
+    fn number(&self, name: &str) -> Option<u64> {
+        self.param(name)?.parse().ok()
+    }
+
+    /// The parameter `limit`, from 1 to `most`.
+    fn limit(&self, default: usize, most: u64) -> Result<usize, ApiError> {
+        let limit = match self.param("limit") {
+            None => return Ok(default),
+            Some(text) => text.parse::<u64>().unwrap_or(0),
+        };
+        if (1..=most).contains(&limit) {
+            return Ok(usize::try_from(limit).unwrap_or(default));
+        }
+        let code = if limit == 0 {
+            "NUMBER_TYPE_MIN"
+        } else {
+            "NUMBER_TYPE_MAX"
+        };
+        let message = format!("int value should be between 1 and {most}.");
+        Err(ApiError::form(vec![form::Leaf::new(
+            "limit", code, message,
+        )]))
     }
 }
 
@@ -74,10 +103,15 @@ impl World {
             .value("authorization")
             .and_then(|value| self.authenticate(value));
         let plain = route::without_base(path);
+        if let Some(mut refused) = self.banned() {
+            self.finish_headers(&mut refused, false);
+            self.log_request(request, &refused, bot, false, None);
+            return refused;
+        }
         let fault = self.take_rest_fault(&request.method, plain.as_deref().unwrap_or(path));
-        let skip = fault.as_ref().is_some_and(|fault| {
-            fault.when == When::Before && !matches!(fault.what, RestFaultKind::Delay(_))
-        });
+        let skip = fault
+            .as_ref()
+            .is_some_and(|fault| fault.when == When::Before && !fault.what.needs_execution());
         let mut executed = false;
         let mut response = if skip {
             Response::new(500, &Value::Null)
@@ -91,14 +125,9 @@ impl World {
                 .map(|plain| route::find(&request.method, plain));
             response = self.apply_fault(fault, response, found.as_ref());
         }
-        let genuine = !matches!(
-            fault,
-            Some(RestFault {
-                what: RestFaultKind::Body { .. },
-                ..
-            })
-        );
+        let genuine = !fault.as_ref().is_some_and(|fault| fault.what.is_foreign());
         self.finish_headers(&mut response, genuine);
+        self.count_invalid(&response);
         self.log_request(request, &response, bot, executed, fault);
         response
     }
@@ -126,12 +155,19 @@ impl World {
         }
         let matched = match route::find(&request.method, plain) {
             Matched::Endpoint(endpoint) => endpoint,
-            Matched::OtherMethod => return ApiError::new(405, 0, "405: Method Not Allowed").into(),
+            Matched::OtherMethod(allowed) => {
+                let refused: Response = ApiError::new(405, 0, "405: Method Not Allowed").into();
+                return refused.with("allow", allowed.join(", "));
+            }
             Matched::Nothing => return ApiError::new(404, 0, "404: Not Found").into(),
         };
         if matched.endpoint == Endpoint::Gateway {
             *executed = true;
-            return Response::new(200, &json!({"url": self.settings.gateway_url()}));
+            let url = self.settings.gateway_url_for(request.secure);
+            return Response::new(200, &json!({ "url": url }));
+        }
+        if let Some(gone) = matched.endpoint.without_auth() {
+            return gone.into();
         }
         let Some(bot) = bot else {
             self.complain(
@@ -161,6 +197,7 @@ impl World {
             body: &request.body,
             json_type: is_json(request.value("content-type")),
             reason,
+            secure: request.secure,
         };
         let mut response = match self
             .check_reason(&call)
@@ -186,7 +223,7 @@ impl World {
         let ids = &matched.ids;
         match matched.endpoint {
             // Answered before authentication.
-            Endpoint::Gateway => Ok((200, Value::Null)),
+            Endpoint::Gateway | Endpoint::Interaction | Endpoint::Webhook => Ok((200, Value::Null)),
             Endpoint::GatewayBot => self.get_gateway_bot(call),
             Endpoint::Me => self.get_me(call),
             Endpoint::Application => self.get_application(call),
@@ -203,7 +240,28 @@ impl World {
             Endpoint::AuditLog => self.get_audit_log(call, ids.guild()),
             Endpoint::GetMember => self.get_member(call, ids.guild(), ids.user()),
             Endpoint::ModifyMember => self.modify_member(call, ids.guild(), ids.user()),
+            Endpoint::ModifyMe => self.modify_member(call, ids.guild(), call.bot),
+            Endpoint::ListMembers => self.list_members(call, ids.guild()),
+            Endpoint::SearchMembers => self.search_members(call, ids.guild()),
+            Endpoint::AddRole => self.change_role(call, ids.guild(), ids.user(), ids.role(), true),
+            Endpoint::RemoveRole => {
+                self.change_role(call, ids.guild(), ids.user(), ids.role(), false)
+            }
             Endpoint::VoiceState => self.get_voice_state(call, ids.guild(), ids.user_or(call.bot)),
+            Endpoint::ModifyVoiceState => {
+                self.modify_voice_state(call, ids.guild(), ids.user_or(call.bot))
+            }
+            Endpoint::VoiceStatus => self.put_voice_status(call, ids.channel()),
+            Endpoint::PutOverwrite => self.put_overwrite(call, ids.channel(), ids.overwrite()),
+            Endpoint::DeleteOverwrite => {
+                self.delete_overwrite(call, ids.channel(), ids.overwrite())
+            }
+            Endpoint::Positions => self.modify_positions(call, ids.guild()),
+            Endpoint::GetMessages => self.get_messages(call, ids.channel()),
+            Endpoint::GetMessage => self.get_message(call, ids.channel(), ids.message()),
+            Endpoint::DeleteMessage => self.delete_message(call, ids.channel(), ids.message()),
+            Endpoint::User => self.get_user(ids.first_user(call.bot)),
+            Endpoint::MyGuilds => self.get_my_guilds(call),
         }
     }
 
@@ -216,22 +274,12 @@ impl World {
         {
             return Err(error::MISSING_PERMISSIONS);
         }
-        let number = |name: &str| call.param(name).and_then(|value| value.parse::<u64>().ok());
-        let limit = number("limit").unwrap_or(50);
-        if !(1..=100).contains(&limit) {
-            let message = "int value should be between 1 and 100.";
-            return Err(ApiError::form(vec![form::Leaf::new(
-                "limit",
-                "NUMBER_TYPE_MAX",
-                message,
-            )]));
-        }
         let query = AuditQuery {
-            user: number("user_id"),
-            action: number("action_type"),
-            before: number("before"),
-            after: number("after"),
-            limit: usize::try_from(limit).unwrap_or(50),
+            user: call.number("user_id"),
+            action: call.number("action_type"),
+            before: call.number("before"),
+            after: call.number("after"),
+            limit: call.limit(50, 100)?,
         };
         Ok((200, self.audit_page(guild, &query)))
     }
@@ -277,7 +325,7 @@ impl World {
         }
         // One client takes an answer without Via for Cloudflare's.
         add("via", "1.1 google".to_owned());
-        if response.status != 204 {
+        if response.status != 204 && response.header("content-type").is_none() {
             response
                 .headers
                 .push(("content-type".to_owned(), "application/json".to_owned()));

@@ -18,6 +18,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Bytes,
+    /// Whether it came over TLS: URLs in the answer then lead back to TLS.
+    pub secure: bool,
 }
 
 impl Request {
@@ -29,6 +31,7 @@ impl Request {
             path: path.to_owned(),
             headers: Vec::new(),
             body: Bytes::new(),
+            secure: false,
         }
     }
 
@@ -75,6 +78,20 @@ pub struct Response {
     pub delay: Duration,
     /// Close the connection instead of sending it.
     pub hang_up: bool,
+    /// Drop the connection after so many bytes of the body.
+    pub cut_after: Option<usize>,
+    /// Send the body in pieces.
+    pub pace: Option<Pace>,
+}
+
+/// How a slow body goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pace {
+    /// Bytes in a piece; at least 1.
+    pub chunk: usize,
+    /// Time before each piece.
+    pub pause: Duration,
 }
 
 impl Response {
@@ -90,7 +107,15 @@ impl Response {
             body,
             delay: Duration::ZERO,
             hang_up: false,
+            cut_after: None,
+            pace: None,
         }
+    }
+
+    /// Sets a header, in the place of all of that name.
+    pub(super) fn set(&mut self, name: &str, value: String) {
+        self.headers.retain(|(key, _)| key != name);
+        self.headers.push((name.to_owned(), value));
     }
 
     pub(super) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
