@@ -13,11 +13,14 @@ mod rest_faults;
 mod settings;
 mod shell;
 mod sim;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use crate::core::{
-    Bot, ChannelKind, ChannelView, MessageView, Request, Response, VoiceStateView,
+    Bot, ChannelKind, ChannelView, MessageView, Pace, Request, Response, Stats, VoiceStateView,
+    WhileAway,
 };
-pub use control::{BotDescription, ControlServer, Description, PersonDescription};
+pub use control::{BotDescription, ControlServer, Description, PersonDescription, TlsDescription};
 pub use error::SimError;
 pub use faults::Fault;
 pub use ids::{ApplicationId, ChannelId, GuildId, MessageId, RoleId, UserId};
@@ -28,3 +31,5 @@ pub use rest_faults::{RestFault, RestFaultKind, Scope, When};
 pub use settings::{Ban, DeleteOrder, RateLimit, Settings, SharedHash};
 pub use shell::SimServer;
 pub use sim::{Sim, SimBuilder};
+#[cfg(feature = "tls")]
+pub use tls::{Authority, TlsError};

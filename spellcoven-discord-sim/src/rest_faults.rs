@@ -190,6 +190,17 @@ impl RestFaultKind {
         )
     }
 
+    /// Whether it is a 429 of any kind.
+    pub(crate) const fn is_limit(&self) -> bool {
+        matches!(
+            self,
+            Self::TooManyRequests { .. }
+                | Self::WrongRetryAfter { .. }
+                | Self::CloudflareBan { .. }
+                | Self::IpBan
+        )
+    }
+
     /// Whether the answer comes from something in front of Discord, and so carries no `Via`.
     pub(crate) const fn is_foreign(&self) -> bool {
         matches!(

@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::core::{
-    Bot, ChannelKind, ChannelView, ConnectionId, MessageView, Output, Request, Response,
-    VoiceStateView, World,
+    Bot, ChannelKind, ChannelView, ConnectionId, MessageView, Output, Request, Response, Stats,
+    VoiceStateView, WhileAway, World,
 };
 use crate::error::SimError;
 use crate::faults::Fault;
@@ -367,6 +367,18 @@ impl Sim {
         self.with(|world| world.set_user_limit(channel, limit))
     }
 
+    /// Sets or clears the status of a voice channel.
+    ///
+    /// # Errors
+    /// [`SimError::UnknownChannel`].
+    pub fn set_voice_status(
+        &self,
+        channel: ChannelId,
+        status: Option<String>,
+    ) -> Result<(), SimError> {
+        self.with(|world| world.set_voice_status(channel, status))
+    }
+
     /// Sets all permission overwrites of a channel.
     ///
     /// # Errors
@@ -501,6 +513,12 @@ impl Sim {
         self.with(|world| world.journal_since(first))
     }
 
+    /// What happened so far, in numbers.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.with(|world| world.stats())
+    }
+
     /// What clients did wrong, as far as the journal reaches.
     #[must_use]
     pub fn complaints(&self) -> Vec<Entry> {
@@ -523,6 +541,20 @@ impl Sim {
     /// Op 7, and a close after the grace.
     pub fn reconnect(&self, bot: impl Into<UserId>) {
         self.fault(bot, &Fault::Reconnect);
+    }
+
+    /// The same with another grace than the settings'.
+    pub fn reconnect_after(&self, bot: impl Into<UserId>, grace: Duration) {
+        self.with(|world| {
+            let usual = std::mem::replace(&mut world.settings_mut().reconnect_grace, grace);
+            world.fault(bot.into(), &Fault::Reconnect);
+            world.settings_mut().reconnect_grace = usual;
+        });
+    }
+
+    /// Does this when a session of the bot next loses its connection, once: events that a resume has to replay.
+    pub fn while_away(&self, bot: impl Into<UserId>, what: Vec<WhileAway>) {
+        self.with(|world| world.while_away(bot.into(), what));
     }
 
     /// Op 9 on live sessions.
@@ -563,6 +595,22 @@ impl Sim {
     /// Takes back all REST faults that have not struck.
     pub fn clear_rest_faults(&self) {
         self.with(World::clear_rest_faults);
+    }
+
+    /// Bans the address that all clients have from REST for so long; zero lifts a ban.
+    pub fn ban_address(&self, time: Duration) {
+        self.with(|world| world.ban_address(time));
+    }
+
+    /// Sets the limit of the routes that a text names, as `"POST /guilds/{id}/channels"`; how many routes that are.
+    pub fn limit_route(&self, route: &str, limit: RateLimit) -> usize {
+        self.with(|world| world.limit_route(route, limit)).len()
+    }
+
+    /// Takes back what [`limit_route`](Self::limit_route) set and every 429 that is still ordered, forgets what was
+    /// counted, and lifts a ban.
+    pub fn clear_rate_limits(&self) {
+        self.with(World::clear_rate_limits);
     }
 
     /// Delays every REST answer after its execution.

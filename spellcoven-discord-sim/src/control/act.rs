@@ -1,195 +1,95 @@
 //! What each path of the control API does. No I/O.
 
-use std::time::Duration;
-
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::Description;
-use crate::{ChannelId, Sim, SimError, UserId};
+use super::{Description, faults, limits, look, people};
+use crate::{Sim, SimError, UserId};
 
 /// An answer: a status and a JSON body.
 pub(super) type Answer = (u16, Value);
 
-/// Whom a fault strikes; everybody when absent.
+/// What came of a call, or a status and a message for people.
+pub(super) type Done = Result<Value, (u16, String)>;
+
+/// One call.
+pub(super) struct Call<'a> {
+    pub(super) sim: &'a Sim,
+    pub(super) about: &'a Description,
+    pub(super) query: &'a str,
+    pub(super) body: &'a [u8],
+}
+
+/// Whom a fault strikes; every bot when absent.
 #[derive(Deserialize)]
-struct Whom {
+pub(super) struct Whom {
     #[serde(default)]
-    user_id: Option<String>,
+    user_id: Option<UserId>,
 }
 
-#[derive(Deserialize)]
-struct InvalidSession {
-    resumable: bool,
-    #[serde(flatten)]
-    whom: Whom,
+impl Call<'_> {
+    /// The body as what is wanted; an empty one is `{}`.
+    pub(super) fn body<T: DeserializeOwned>(&self) -> Result<T, (u16, String)> {
+        let body = if self.body.is_empty() {
+            b"{}"
+        } else {
+            self.body
+        };
+        serde_json::from_slice(body).map_err(|error| (400, error.to_string()))
+    }
+
+    /// Does something to the bot that is named, or to each. An id that is no bot's is an error.
+    pub(super) fn strike(&self, whom: &Whom, fault: impl Fn(UserId)) -> Done {
+        match whom.user_id {
+            Some(user) if self.sim.token(user).is_none() => {
+                return Err((400, format!("user {user} is not a bot")));
+            }
+            Some(user) => fault(user),
+            None => self.about.bots.iter().for_each(|bot| fault(bot.user_id)),
+        }
+        ok()
+    }
 }
 
-#[derive(Deserialize)]
-struct Drop {
-    #[serde(default)]
-    code: Option<u16>,
-    #[serde(flatten)]
-    whom: Whom,
+pub(super) fn ok() -> Done {
+    Ok(json!({ "ok": true }))
 }
 
-#[derive(Deserialize)]
-struct MuteAcks {
-    on: bool,
-    #[serde(flatten)]
-    whom: Whom,
+pub(super) fn refused(error: SimError) -> (u16, String) {
+    (400, error.to_string())
 }
 
-#[derive(Deserialize)]
-struct Voice {
-    user_id: String,
-    channel_id: Option<String>,
+pub(super) fn to_json(value: impl serde::Serialize) -> Done {
+    serde_json::to_value(value).map_err(|error| (500, error.to_string()))
 }
 
-/// Acts on `sim` as `method path?query` with `body` says.
-pub(super) fn act(
-    sim: &Sim,
-    about: &Description,
-    method: &str,
-    path: &str,
-    query: &str,
-    body: &[u8],
-) -> Answer {
-    let done = match (method, path) {
-        ("GET", "/info") => to_json(about),
-        ("GET", "/world") => Ok(world(sim, about)),
-        ("GET", "/journal") => journal(sim, query),
-        ("POST", "/voice") => parse(body).and_then(|wanted: Voice| voice(sim, &wanted)),
-        ("POST", "/reconnect") => strike(
-            sim,
-            about,
-            body,
-            |whom: &Whom| whom,
-            |sim, _, bot| sim.reconnect(bot),
-        ),
-        ("POST", "/invalid_session") => strike(
-            sim,
-            about,
-            body,
-            |wanted: &InvalidSession| &wanted.whom,
-            |sim, wanted, bot| sim.invalidate(bot, wanted.resumable),
-        ),
-        ("POST", "/drop") => strike(
-            sim,
-            about,
-            body,
-            |wanted: &Drop| &wanted.whom,
-            |sim, wanted, bot| match wanted.code {
-                Some(code) => sim.close(bot, code),
-                None => sim.cut(bot),
-            },
-        ),
-        ("POST", "/mute_acks") => strike(
-            sim,
-            about,
-            body,
-            |wanted: &MuteAcks| &wanted.whom,
-            |sim, wanted, bot| sim.mute_acks(bot, wanted.on),
-        ),
+/// Acts as `method path` says.
+pub(super) fn act(call: &Call<'_>, method: &str, path: &str) -> Answer {
+    let done = match (method, path.trim_matches('/')) {
+        ("GET", "info") => to_json(call.about),
+        ("GET", "world") => Ok(look::world(call)),
+        ("GET", "journal") => look::journal(call),
+        ("GET", "stats") => to_json(call.sim.stats()),
+        ("POST", "voice") => people::voice(call),
+        ("POST", "move") => people::move_person(call),
+        ("POST", "person") => people::person(call),
+        ("POST", "channel") => people::channel(call),
+        ("POST", "delete_channel") => people::delete_channel(call),
+        ("POST", "permissions") => people::permissions(call),
+        ("POST", "reconnect") => faults::reconnect(call),
+        ("POST", "invalid_session") => faults::invalid_session(call),
+        ("POST", "drop") => faults::drop_connection(call),
+        ("POST", "mute_acks") => faults::mute_acks(call),
+        ("POST", "emit") => faults::emit(call),
+        ("POST", "fault") => faults::any(call),
+        ("POST", "ratelimit") => limits::rate_limit(call),
+        ("POST", "fail5xx") => limits::fail(call),
+        ("POST", "ban") => limits::ban(call),
+        ("POST", "clear") => limits::clear(call),
         _ => Err((404, format!("there is no {method} {path}"))),
     };
     match done {
         Ok(body) => (200, body),
         Err((status, message)) => (status, json!({ "message": message })),
     }
-}
-
-type Done = Result<Value, (u16, String)>;
-
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, (u16, String)> {
-    let body = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| (400, error.to_string()))
-}
-
-fn to_json(value: impl serde::Serialize) -> Done {
-    serde_json::to_value(value).map_err(|error| (500, error.to_string()))
-}
-
-fn id(text: &str) -> Result<u64, (u16, String)> {
-    text.parse()
-        .map_err(|_| (400, format!("{text:?} is no id")))
-}
-
-/// Makes a person join, move or leave, and tells when the event was dispatched.
-fn voice(sim: &Sim, wanted: &Voice) -> Done {
-    let user = UserId(id(&wanted.user_id)?);
-    let since_start = sim.now();
-    let wall_ms = sim.unix_ms();
-    let refused = |error: SimError| (400, error.to_string());
-    match wanted.channel_id.as_deref() {
-        Some(channel) => sim.join(user, ChannelId(id(channel)?)).map_err(refused)?,
-        None => sim.leave(user).map_err(refused)?,
-    }
-    // Wall time is kept in milliseconds; the clock since the start is finer, and a latency is a fraction of one.
-    let fraction = u64::from(since_start.subsec_micros() % 1000);
-    Ok(
-        json!({ "at": since_start.as_secs_f64(), "dispatched_at_us": Duration::from_millis(wall_ms).as_micros() as u64 + fraction }),
-    )
-}
-
-fn strike<T: DeserializeOwned>(
-    sim: &Sim,
-    about: &Description,
-    body: &[u8],
-    whom: impl Fn(&T) -> &Whom,
-    fault: impl Fn(&Sim, &T, UserId),
-) -> Done {
-    let wanted: T = parse(body)?;
-    match &whom(&wanted).user_id {
-        Some(user) => fault(sim, &wanted, UserId(id(user)?)),
-        None => about
-            .bots
-            .iter()
-            .for_each(|bot| fault(sim, &wanted, bot.user_id)),
-    }
-    Ok(json!({ "ok": true }))
-}
-
-fn world(sim: &Sim, about: &Description) -> Value {
-    let channels: Vec<_> = sim
-        .channels(about.guild_id)
-        .into_iter()
-        .map(|channel| {
-            json!({
-                "id": channel.id, "type": channel.kind.number(), "name": channel.name,
-                "parent_id": channel.parent_id, "user_limit": channel.user_limit,
-            })
-        })
-        .collect();
-    let voice: Vec<_> = sim
-        .voice_states(about.guild_id)
-        .into_iter()
-        .map(|(user, state)| {
-            json!({
-                "user_id": user, "channel_id": state.channel_id, "self_mute": state.self_mute,
-                "self_deaf": state.self_deaf, "self_video": state.self_video,
-            })
-        })
-        .collect();
-    json!({ "guild_id": about.guild_id, "channels": channels, "voice_states": voice })
-}
-
-/// `?since=N` leaves out the entries before number N; `?text` tells them as a story, a line each.
-fn journal(sim: &Sim, query: &str) -> Done {
-    let field = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name));
-    let since = match field("since=") {
-        Some(number) => number
-            .parse()
-            .map_err(|_| (400, "since is a number".to_owned()))?,
-        None => 0,
-    };
-    let journal = sim.journal_since(since);
-    if field("text").is_some() {
-        return Ok(journal
-            .entries()
-            .iter()
-            .map(|entry| json!(entry.to_string()))
-            .collect());
-    }
-    to_json(journal.entries())
 }

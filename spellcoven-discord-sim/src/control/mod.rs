@@ -2,7 +2,11 @@
 
 mod act;
 mod description;
+mod faults;
+mod limits;
+mod look;
+mod people;
 mod serve;
 
-pub use description::{BotDescription, Description, PersonDescription};
+pub use description::{BotDescription, Description, PersonDescription, TlsDescription};
 pub use serve::ControlServer;

@@ -6,7 +6,10 @@ use hyper::{Request, Response, body::Incoming, header::CONTENT_TYPE};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, task::JoinSet};
 
-use super::{Description, act::act};
+use super::{
+    Description,
+    act::{Call, act},
+};
 use crate::Sim;
 
 /// A control body is a few fields.
@@ -83,15 +86,13 @@ async fn answer(
     let (head, body) = request.into_parts();
     let (status, body) = match Limited::new(body, BODY_LIMIT).collect().await {
         Ok(body) => {
-            let query = head.uri.query().unwrap_or_default();
-            act(
-                &sim,
-                &about,
-                head.method.as_str(),
-                head.uri.path(),
-                query,
-                &body.to_bytes(),
-            )
+            let call = Call {
+                sim: &sim,
+                about: &about,
+                query: head.uri.query().unwrap_or_default(),
+                body: &body.to_bytes(),
+            };
+            act(&call, head.method.as_str(), head.uri.path())
         }
         Err(_) => (
             413,

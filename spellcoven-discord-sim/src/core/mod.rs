@@ -10,6 +10,7 @@
 
 mod actions;
 mod audit;
+mod away;
 mod channel_actions;
 mod dispatch;
 mod fault_actions;
@@ -17,6 +18,7 @@ mod gateway;
 mod model;
 mod people;
 mod rest;
+mod stats;
 mod visibility;
 mod voice;
 mod wire;
@@ -25,15 +27,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use actions::Bot;
+pub use away::WhileAway;
 pub use gateway::{ConnectionId, Output};
 pub use model::{ChannelKind, ChannelView, MessageView, VoiceStateView};
 pub use rest::{Pace, Request, Response};
+pub use stats::Stats;
 
 use crate::clock::wall_clock_ms;
 use crate::ids::{ChannelId, GuildId, SnowflakeMaker, UserId};
 use crate::journal::{EntryKind, Journal, Log};
 use crate::rest_faults::RestFault;
-use crate::settings::Settings;
+use crate::settings::{RateLimit, Settings};
 use gateway::{Connection, Session, SessionKey};
 use model::{BotAccount, Guild, Token, User};
 use rest::Limits;
@@ -61,6 +65,10 @@ pub struct World {
     next_expiry: Option<Duration>,
     limits: Limits,
     rest_faults: Vec<RestFault>,
+    away: BTreeMap<UserId, Vec<WhileAway>>,
+    /// Limits that a test set in the place of others; `None` where there was none.
+    replaced_limits: BTreeMap<String, Option<RateLimit>>,
+    stats: Stats,
     log: Log,
 }
 
@@ -87,6 +95,9 @@ impl World {
             next_expiry: None,
             limits: Limits::default(),
             rest_faults: Vec::new(),
+            away: BTreeMap::new(),
+            replaced_limits: BTreeMap::new(),
+            stats: Stats::default(),
             log: Log::new(settings.journal_limit),
             settings,
         }
@@ -125,6 +136,7 @@ impl World {
     }
 
     fn log(&mut self, what: EntryKind) {
+        self.stats.count(&what);
         self.log.push(self.now, self.start_ms, what);
     }
 

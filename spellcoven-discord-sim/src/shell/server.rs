@@ -3,21 +3,38 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::sim::Sim;
+#[cfg(feature = "tls")]
+use crate::tls::Authority;
 
 /// Connections at one time.
 const CONNECTIONS: usize = 10_000;
 
+/// How long a client may take for its TLS handshake.
+#[cfg(feature = "tls")]
+const HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// A simulator that listens. Dropped, it stops listening and drops all its connections.
 #[derive(Debug)]
 pub struct SimServer {
+    sim: Sim,
     addr: SocketAddr,
     stop: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    #[cfg(feature = "tls")]
+    tls: Option<(SocketAddr, Authority)>,
+}
+
+/// How a TCP connection becomes one that requests come on.
+#[derive(Clone)]
+enum Door {
+    Plain,
+    #[cfg(feature = "tls")]
+    Tls(tokio_rustls::TlsAcceptor),
 }
 
 impl Sim {
@@ -33,12 +50,19 @@ impl Sim {
         let addr = listener.local_addr()?;
         self.with(|world| world.settings_mut().public_url = format!("http://{addr}"));
         let stop = CancellationToken::new();
-        let task = tokio::spawn(accept(self.clone(), listener, stop.clone()));
-        Ok(SimServer { addr, stop, task })
+        let task = tokio::spawn(accept(self.clone(), listener, Door::Plain, stop.clone()));
+        Ok(SimServer {
+            sim: self.clone(),
+            addr,
+            stop,
+            tasks: vec![task],
+            #[cfg(feature = "tls")]
+            tls: None,
+        })
     }
 }
 
-async fn accept(sim: Sim, listener: TcpListener, stop: CancellationToken) {
+async fn accept(sim: Sim, listener: TcpListener, door: Door, stop: CancellationToken) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -51,8 +75,7 @@ async fn accept(sim: Sim, listener: TcpListener, stop: CancellationToken) {
                 Ok((io, _)) => {
                     // Without it small frames wait for acknowledgements; failing to set it only costs time.
                     let _ = io.set_nodelay(true);
-                    let sim = sim.clone();
-                    connections.spawn(async move { sim.serve_connection(io).await });
+                    connections.spawn(enter(sim.clone(), io, door.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accept failed");
@@ -62,6 +85,70 @@ async fn accept(sim: Sim, listener: TcpListener, stop: CancellationToken) {
         }
     }
     connections.shutdown().await;
+}
+
+async fn enter(sim: Sim, io: TcpStream, door: Door) {
+    match door {
+        Door::Plain => sim.serve(io, false).await,
+        #[cfg(feature = "tls")]
+        Door::Tls(acceptor) => match tokio::time::timeout(HANDSHAKE, acceptor.accept(io)).await {
+            Ok(Ok(io)) => sim.serve(io, true).await,
+            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => tracing::debug!("TLS handshake took too long"),
+        },
+    }
+}
+
+#[cfg(feature = "tls")]
+impl SimServer {
+    /// Serves the same over TLS on a second address (port 0 for a free one), HTTP/1.1 alone. Clients that come this way
+    /// are told `https` and `wss` URLs. The addresses that the certificate is good for are `localhost`, `127.0.0.1` and
+    /// `::1`.
+    ///
+    /// # Errors
+    /// What binding to the address gives, and [`io::ErrorKind::AlreadyExists`] for a second call.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, it listens nowhere else.
+    pub async fn listen_tls(&mut self, addr: &str, authority: &Authority) -> io::Result<()> {
+        if self.tls.is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let listener = TcpListener::bind(addr).await?;
+        let addr = listener.local_addr()?;
+        self.sim
+            .with(|world| world.settings_mut().secure_url = Some(format!("https://{addr}")));
+        let door = Door::Tls(authority.acceptor());
+        let accepting = accept(self.sim.clone(), listener, door, self.stop.clone());
+        self.tasks.push(tokio::spawn(accepting));
+        self.tls = Some((addr, authority.clone()));
+        Ok(())
+    }
+
+    /// The address of TLS; `None` before [`listen_tls`](Self::listen_tls).
+    #[must_use]
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.tls.as_ref().map(|(addr, _)| *addr)
+    }
+
+    /// `https://HOST:PORT/api/v10`.
+    #[must_use]
+    pub fn tls_api_base(&self) -> Option<String> {
+        self.tls_addr()
+            .map(|addr| format!("https://{addr}/api/v10"))
+    }
+
+    /// `wss://HOST:PORT`.
+    #[must_use]
+    pub fn tls_gateway_url(&self) -> Option<String> {
+        self.tls_addr().map(|addr| format!("wss://{addr}"))
+    }
+
+    /// The certificate to trust, in PEM.
+    #[must_use]
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.tls.as_ref().map(|(_, authority)| authority.ca_pem())
+    }
 }
 
 impl SimServer {
@@ -89,8 +176,10 @@ impl SimServer {
     /// Once polled, it stops all the same if dropped; only the waiting for the end is cut short.
     pub async fn shutdown(mut self) {
         self.stop.cancel();
-        // The task neither panics nor is it aborted before.
-        let _ = (&mut self.task).await;
+        for task in &mut self.tasks {
+            // The task neither panics nor is it aborted before.
+            let _ = task.await;
+        }
     }
 }
 

@@ -29,8 +29,10 @@ async fn start() -> Control {
         api_base: String::new(),
         gateway_url: String::new(),
         control_url: url.clone(),
+        tls: None,
         guild_id,
         voice_channel_id,
+        voice_channel_ids: vec![voice_channel_id],
         bots: vec![bot.into()],
         people: vec![alice],
     };
@@ -94,7 +96,12 @@ async fn what_cannot_be_done_is_said() {
             400,
         ),
         ("POST", "/voice", json!("?"), 400),
-        ("POST", "/invalid_session", json!({}), 400),
+        (
+            "POST",
+            "/invalid_session",
+            json!({ "resumable": "yes" }),
+            400,
+        ),
         ("GET", "/journal?since=x", Value::Null, 400),
         ("GET", "/voice", Value::Null, 404),
     ] {

@@ -147,6 +147,7 @@ impl World {
         self.next_expiry = Some(self.next_expiry.map_or(expiry, |next| next.min(expiry)));
         // Every waiting shell takes the new deadline into account.
         self.ready.extend(self.connections.keys());
+        self.went_away(key);
     }
 
     /// Forgets a session; its bot leaves the voice channels it was in through it.

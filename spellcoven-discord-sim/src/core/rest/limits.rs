@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Response;
 use super::faults::{cloudflare_ban, ip_ban};
-use super::route::Found;
+use super::route::{Found, named};
 use crate::core::World;
 use crate::ids::{ChannelId, GuildId, UserId};
 use crate::rest_faults::Scope;
@@ -271,6 +271,33 @@ impl World {
     pub fn ban_address(&mut self, time: Duration) {
         self.limits.banned_until = (!time.is_zero()).then(|| self.now.saturating_add(time));
         self.acted(None, format!("address banned for {time:?}"));
+    }
+
+    /// Sets the limit of the routes that a text names: `"POST /guilds/{id}/channels"`, `"/channels/123"` (every method).
+    /// The routes, as the settings name them; empty if there are none.
+    pub fn limit_route(&mut self, route: &str, limit: RateLimit) -> Vec<String> {
+        let routes = named(route);
+        for route in &routes {
+            let counter = self.settings.bucket_of(route).counter.to_owned();
+            let before = self.settings.route_limits.insert(counter.clone(), limit);
+            self.replaced_limits.entry(counter).or_insert(before);
+        }
+        self.acted(None, format!("limit of {routes:?}: {limit:?}"));
+        routes
+    }
+
+    /// Takes back what [`limit_route`](Self::limit_route) set and every 429 that is still ordered, forgets what was
+    /// counted, and lifts a ban.
+    pub fn clear_rate_limits(&mut self) {
+        for (route, before) in std::mem::take(&mut self.replaced_limits) {
+            match before {
+                Some(limit) => self.settings.route_limits.insert(route, limit),
+                None => self.settings.route_limits.remove(&route),
+            };
+        }
+        self.rest_faults.retain(|fault| !fault.what.is_limit());
+        self.reset_rate_limits();
+        self.acted(None, "rate limits cleared");
     }
 
     /// Forgets what every REST limit has counted, and lifts a ban.

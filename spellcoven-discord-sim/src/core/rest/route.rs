@@ -299,7 +299,7 @@ pub(super) fn find(method: &str, path: &str) -> Matched {
 
 /// The routes that a person means by a text such as `"POST /guilds/{id}/channels"` or `/channels/123`: as they are named
 /// in the settings. A part in braces, or a number, stands for an id; without a method, every method is meant.
-pub(in crate::core) fn named(text: &str) -> Vec<String> {
+pub(super) fn named(text: &str) -> Vec<String> {
     let text = text.trim();
     let (method, path) = text
         .split_once(' ')
