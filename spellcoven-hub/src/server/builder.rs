@@ -41,6 +41,7 @@ pub struct HubBuilder {
     clock: Arc<dyn Clock>,
     limits: Limits,
     max_attempts: u32,
+    require_worker: bool,
     seed: Option<u64>,
 }
 
@@ -84,6 +85,7 @@ impl HubBuilder {
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
             max_attempts: 5,
+            require_worker: true,
             seed: None,
         }
     }
@@ -173,6 +175,14 @@ impl HubBuilder {
         self
     }
 
+    /// Whether `/ready` answers 503 while the worker is missing. Default `true`. With `false` it only tells so: for a worker
+    /// that neither pings nor sends snapshots, which is not heard of before its first event.
+    #[must_use]
+    pub fn require_worker(mut self, require: bool) -> Self {
+        self.require_worker = require;
+        self
+    }
+
     /// Makes request ids and the names of nameless rooms repeatable, for tests. The epoch is random all the same.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -223,6 +233,7 @@ impl HubBuilder {
             clock: self.clock,
             limits: self.limits,
             max_attempts: self.max_attempts,
+            require_worker: self.require_worker,
             rng: self
                 .seed
                 .map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),

@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_tungstenite::tungstenite::Utf8Bytes;
 use bytes::Bytes;
@@ -7,12 +7,15 @@ use serde::Serialize;
 use super::{
     limits::Limits,
     log::{Cursor, Head, Log},
-    state::{Deliveries, GuildRooms, StateLimits},
+    state::{Deliveries, GuildRooms, Memory, StateLimits},
 };
 use crate::wire::{
     Envelope, GuildSnapshot, HubEvent, MessageKind, PROTOCOL_VERSION, ResumePoint, RoomSnapshot,
     Snowflake, WebhookAnswer, WebhookEvent, names,
 };
+
+/// Forwarders whose last snapshot is remembered; each start of a worker is one.
+const MAX_FENCES: usize = 64;
 
 /// State and log together: what is applied to the one is announced in the other, under one lock.
 pub(crate) struct Core {
@@ -20,8 +23,12 @@ pub(crate) struct Core {
     pub(crate) state: GuildRooms,
     pub(crate) log: Log,
     /// When the worker last posted with a good signature.
-    pub(crate) last_post: Option<Instant>,
+    last_post: Option<Instant>,
+    /// Events come, but neither a snapshot nor an epoch: a worker of the original system, which is silent when nothing happens.
+    plain_worker: bool,
     deliveries: Deliveries,
+    /// By forwarder, the number of its last snapshot: what it posted before is contained in it.
+    fences: Memory<String, u64>,
     snapshot: Option<CachedSnapshot>,
 }
 
@@ -62,13 +69,19 @@ impl Core {
             state: GuildRooms::new(guild_id, state),
             log: Log::new(limits.ring_events, limits.ring_bytes),
             last_post: None,
+            plain_worker: false,
             deliveries: Deliveries::new(limits.deliveries, limits.delivery_age),
+            fences: Memory::new(MAX_FENCES),
             snapshot: None,
         }
     }
 
-    /// Applies a post of the worker, unless its delivery was applied before, or it is an event meant for another
-    /// epoch: the worker learns of this one from the answer, and sends a snapshot with the event in it.
+    /// Applies a post of the worker, unless
+    ///
+    /// - its delivery was applied before,
+    /// - it comes late: a snapshot that the same forwarder made after it was applied before,
+    /// - it is an event meant for another epoch: the worker learns of this one from the answer, and sends a snapshot with
+    ///   the event in it.
     pub(crate) fn handle_post(
         &mut self,
         event: WebhookEvent,
@@ -81,10 +94,24 @@ impl Core {
         let seen = delivery.is_some_and(|id| self.deliveries.contains(id, now));
         let stale = matches!(event, WebhookEvent::Event(_))
             && epoch.is_some_and(|epoch| epoch != self.epoch);
-        if !seen && !stale {
+        let number = delivery.and_then(numbered);
+        let late = number.is_some_and(|(forwarder, number)| {
+            self.fences
+                .get(forwarder)
+                .is_some_and(|fence| number < *fence)
+        });
+        if !seen && !stale && !late {
             let events = match event {
-                WebhookEvent::Event(event) => self.state.handle_event(event),
-                WebhookEvent::Snapshot(snapshot) => self.state.handle_snapshot(snapshot, now),
+                WebhookEvent::Event(event) => {
+                    self.plain_worker |= epoch.is_none();
+                    self.state.handle_event(event)
+                }
+                WebhookEvent::Snapshot(snapshot) => {
+                    if let Some((forwarder, number)) = number {
+                        self.fences.insert(forwarder.to_owned(), number);
+                    }
+                    self.state.handle_snapshot(snapshot, now)
+                }
                 WebhookEvent::Ping { .. } => Vec::new(),
             };
             self.publish(&events, now_ms);
@@ -96,6 +123,22 @@ impl Core {
             ok: true,
             epoch: Some(self.epoch.clone()),
             synced: Some(self.state.synced()),
+        }
+    }
+
+    /// Whether the worker posted or pinged within this time, and the state is its state.
+    pub(crate) fn worker_heard(&self, now: Instant, within: Duration) -> bool {
+        let recent = |at| now.duration_since(at) <= within;
+        self.state.synced() && self.last_post.is_some_and(recent)
+    }
+
+    /// Whether there is a worker, for `/ready`. One of the original system sends no snapshots and no pings, so that its
+    /// silence says nothing: it counts from its first event on.
+    pub(crate) fn worker_ready(&self, now: Instant, within: Duration) -> bool {
+        if self.state.synced() {
+            self.worker_heard(now, within)
+        } else {
+            self.plain_worker
         }
     }
 
@@ -164,6 +207,13 @@ impl Core {
         self.snapshot = Some(cached.clone());
         cached
     }
+}
+
+/// A delivery id `<forwarder>-<number>`, taken apart.
+fn numbered(delivery: &str) -> Option<(&str, u64)> {
+    let (forwarder, number) = delivery.rsplit_once('-')?;
+    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    Some((forwarder, number.parse().ok().filter(|_| digits)?))
 }
 
 /// Serialises a message of the hub.

@@ -4,6 +4,9 @@ use twilight_model::id::{Id, marker::ChannelMarker, marker::GuildMarker};
 use super::rooms::{ChannelInfo, CreateRoom, CreatedRoom, RoomError, RoomService};
 use crate::{BoxFuture, wire::Snowflake};
 
+/// Discord documentation, "Opcodes and Status Codes", section "JSON Error Codes".
+const UNKNOWN_CHANNEL: u64 = 10_003;
+
 /// [`RoomService`] by spellcoven-discord-rest. Retries, rate limits and look-ups of lost creates are the client's.
 #[derive(Clone)]
 pub struct DiscordRooms {
@@ -130,7 +133,11 @@ fn translate(error: RestError) -> RoomError {
             reason,
         },
         RestErrorKind::Forbidden | RestErrorKind::TokenInvalid => RoomError::Forbidden,
-        RestErrorKind::NotFound => RoomError::NotFound,
+        // Only Discord's own word that there is no such channel: a room is announced as gone on it. Another 404, such as
+        // a proxy's page, says nothing of rooms.
+        RestErrorKind::NotFound if error.discord_code() == Some(UNKNOWN_CHANNEL) => {
+            RoomError::NotFound
+        }
         RestErrorKind::Conflict => RoomError::Conflict {
             limit: error.discord_message().unwrap_or("of the guild").to_owned(),
         },

@@ -25,10 +25,13 @@ use super::{
     metrics::{Metrics, Stats},
     policy::RoomPolicy,
     registry::Registry,
-    rooms::RoomService,
+    rooms::{RoomError, RoomService},
 };
 use crate::Clock;
 use crate::wire::{HubEvent, HubSecret, RoomSnapshot, Snowflake, WebhookAnswer, WebhookEvent};
+
+/// The most that one client adds to the time over which all are closed.
+const DRAIN_PER_CLIENT: Duration = Duration::from_millis(1);
 
 /// The hub of one guild: HTTP API, webhook receiver and WebSocket fan-out. A handle; clones are the same hub.
 ///
@@ -48,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) max_attempts: u32,
+    pub(crate) require_worker: bool,
     pub(crate) metrics: Metrics,
     pub(crate) registry: Arc<Registry>,
     pub(crate) idempotency: Mutex<Idempotency>,
@@ -55,7 +59,8 @@ pub(crate) struct Shared {
     pub(crate) discord: DiscordHealth,
     /// Wakes every connection; sent while the core is locked, so that it never goes back.
     pub(crate) head: watch::Sender<Head>,
-    pub(crate) stopping: watch::Sender<bool>,
+    /// Once the hub stops: over how long the clients are closed.
+    pub(crate) stopping: watch::Sender<Option<Duration>>,
     core: Mutex<Core>,
     rng: Mutex<fastrand::Rng>,
     /// Wakes the timer task when the next deadline may have changed.
@@ -75,6 +80,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) max_attempts: u32,
+    pub(crate) require_worker: bool,
     pub(crate) rng: fastrand::Rng,
 }
 
@@ -108,6 +114,7 @@ impl Hub {
             origin: parts.origin,
             clock,
             max_attempts: parts.max_attempts,
+            require_worker: parts.require_worker,
             metrics: Metrics::default(),
             registry: Registry::new(limits.max_connections, limits.max_connections_per_user),
             idempotency: Mutex::new(Idempotency::new(
@@ -117,7 +124,7 @@ impl Hub {
             api_calls: Arc::new(Semaphore::new(limits.max_api_calls)),
             discord: DiscordHealth::default(),
             head: watch::Sender::new(Head::default()),
-            stopping: watch::Sender::new(false),
+            stopping: watch::Sender::new(None),
             core: Mutex::new(Core::new(parts.guild_id, epoch, &limits)),
             rng: Mutex::new(parts.rng),
             timer: Arc::new(Notify::new()),
@@ -189,13 +196,19 @@ impl Hub {
 
     /// Closes every WebSocket with 1001, refuses new ones and waits until all are gone or the deadline is over.
     ///
+    /// The closing is spread over [`Limits::drain_spread`]; until its turn, a client gets events as before.
     /// Whether all were gone in time. The HTTP API keeps answering; stop the server that carries it.
     ///
     /// # Cancel safety
     ///
     /// Dropped early, the sockets are being closed all the same; only nobody waits for them.
     pub async fn shutdown(&self, deadline: Duration) -> bool {
-        self.shared.stopping.send_replace(true);
+        let shared = &self.shared;
+        let clients = u32::try_from(shared.registry.count()).unwrap_or(u32::MAX);
+        let spread = (DRAIN_PER_CLIENT.saturating_mul(clients))
+            .min(shared.limits.drain_spread)
+            .min(deadline / 2);
+        shared.stopping.send_replace(Some(spread));
         tokio::time::timeout(deadline, self.shared.registry.empty())
             .await
             .is_ok()
@@ -245,6 +258,17 @@ impl Shared {
         })
     }
 
+    /// Discord knows no such channel: where it was a room, it is gone, and whoever looks should know.
+    pub(crate) fn channel_gone(&self, id: Snowflake) {
+        self.apply(|core, _| {
+            if core.state.knows(id) {
+                core.state.api_deleted(id)
+            } else {
+                Vec::new()
+            }
+        });
+    }
+
     fn announce(&self, core: &Core) {
         let head = core.head();
         self.head
@@ -281,7 +305,24 @@ impl Drop for Shared {
     }
 }
 
-/// Ends unconfirmed rooms in time, as long as the hub lives.
+/// Asks Discord about rooms of the API that the worker has not reported in time, one after the other.
+async fn confirm_rooms(shared: &Shared) {
+    let due = shared.with_core(|core| core.state.handle_timeout(Instant::now().into_std()));
+    for id in due {
+        match shared.rooms.channel(id).await {
+            Ok(Some(_)) => shared.with_core(|core| core.state.api_found(id)),
+            Ok(None) | Err(RoomError::NotFound) => {
+                tracing::info!(channel_id = %id, "a room that the worker never reported is gone");
+                shared.channel_gone(id);
+            }
+            Err(error) => {
+                tracing::warn!(%error, channel_id = %id, "cannot tell whether the room is there; asking again later");
+            }
+        }
+    }
+}
+
+/// Has unconfirmed rooms asked about in time, as long as the hub lives.
 async fn run_timer(shared: Weak<Shared>, wake: Arc<Notify>) {
     loop {
         let next = match shared.upgrade() {
@@ -298,7 +339,8 @@ async fn run_timer(shared: Weak<Shared>, wake: Arc<Notify>) {
             biased;
             () = due => {
                 if let Some(shared) = shared.upgrade() {
-                    shared.apply(|core, now| core.state.handle_timeout(now));
+                    // In a task of its own, so that a service that panics does not end the asking.
+                    let _ = tokio::spawn(async move { confirm_rooms(&shared).await }).await;
                 }
             }
             () = wake.notified() => {}

@@ -31,6 +31,10 @@ pub struct Limits {
     pub ping_interval: Duration,
     /// A client from which nothing came for so long, not even a pong, is closed with 1001. Default 75 s.
     pub idle_timeout: Duration,
+    /// Over how long [`Hub::shutdown`](super::Hub::shutdown) spreads the closing of the clients, each at a random moment of
+    /// it, so that they do not all come back at once. At most 1 ms for each client and half of the shutdown's deadline, so
+    /// that few clients are closed at once. Zero: all at once. Default 5 s.
+    pub drain_spread: Duration,
     /// How long a closing connection may take to take leave. Default 5 s.
     pub close_timeout: Duration,
     /// Events kept for resume. Older ones are forgotten, and who asks for them gets a snapshot. Default 8192.
@@ -49,8 +53,8 @@ pub struct Limits {
     pub deliveries: usize,
     /// How long a webhook delivery is remembered. Default 1 h.
     pub delivery_age: Duration,
-    /// How long a room made through the API may stay unseen by the worker before a snapshot without it ends it.
-    /// Default 60 s.
+    /// How long a room made through the API may stay unseen by the worker before Discord is asked whether it is there, and
+    /// how long until it is asked again where it gave no answer. Default 60 s.
     pub confirm_grace: Duration,
     /// Idempotency keys remembered; the oldest finished ones are forgotten. Where all are still at work, a new one is
     /// answered 503. Default 10 000.
@@ -71,7 +75,9 @@ pub struct Limits {
     pub max_token: usize,
     /// The greatest difference between a webhook post's timestamp and now. Default 60 s.
     pub hmac_skew: Duration,
-    /// `/ready` calls the worker missing when no good post came for so long. Default 30 s.
+    /// `/ready` calls the worker missing when no good post came for so long, and end-room trusts no state that is older.
+    /// Default 30 s. A worker that never sent a snapshot (one of the original system) is not expected to post when nothing
+    /// happens: it counts as there from its first event on.
     pub worker_timeout: Duration,
     /// How old the last news of Discord may be before `/ready` asks again. Default 15 s.
     pub discord_check_age: Duration,
@@ -91,6 +97,7 @@ impl Default for Limits {
             max_client_messages_per_10s: 50,
             ping_interval: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
+            drain_spread: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),
             ring_events: 8192,
             ring_bytes: 4 * 1024 * 1024,

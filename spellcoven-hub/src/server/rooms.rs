@@ -24,7 +24,8 @@ pub trait RoomService: Send + Sync + 'static {
         request_id: &'a str,
     ) -> BoxFuture<'a, Result<(), RoomError>>;
 
-    /// Looks a channel up; `None` where there is none, or none that the bot can see.
+    /// Looks a channel up. `None` only where Discord says that there is none: the hub then announces a room as gone, for
+    /// good. A channel that the bot may not see is [`RoomError::Forbidden`].
     fn channel(&self, id: Snowflake) -> BoxFuture<'_, Result<Option<ChannelInfo>, RoomError>>;
 
     /// Tells whether Discord can be reached with this bot; for `/ready`. By default it says yes.

@@ -58,7 +58,7 @@ impl Hub {
             biased;
             result = connection.as_mut() => return result,
             // The sender lives in the hub that `self` holds.
-            _ = stopping.wait_for(|stopping| *stopping) => {}
+            _ = stopping.wait_for(Option::is_some) => {}
         }
         connection.as_mut().graceful_shutdown();
         connection.await

@@ -11,7 +11,9 @@ pub mod headers {
     pub const TIMESTAMP: &str = "x-hub-timestamp";
     /// `sha256=<lowercase hex>`, see [`signature`](crate::wire::signature).
     pub const SIGNATURE: &str = "x-hub-signature";
-    /// A unique id of the event, the same on every try.
+    /// A unique id of the event, the same on every try. Of the form `<forwarder>-<number>`, with a number that rises with
+    /// each event of a forwarder, it also tells the order: once a `guild.snapshot` was applied, the same forwarder's posts
+    /// of lower numbers are answered 200 and not applied, since the snapshot contains them.
     pub const DELIVERY: &str = "x-hub-delivery";
     /// The epoch that the poster knows, from the last answer. A hub of another epoch does not apply an event, since it
     /// has forgotten what the event stands on; its answer makes the poster send a `guild.snapshot`.

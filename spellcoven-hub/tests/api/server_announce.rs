@@ -1,5 +1,7 @@
 //! What is made or ended through the API is announced exactly once, whichever comes first.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::server_support::World;
@@ -118,16 +120,113 @@ async fn a_caller_who_goes_away_does_not_hide_the_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unconfirmed_room_ends_after_its_grace() {
+async fn an_unconfirmed_room_ends_when_discord_says_so_after_its_grace() {
     let world = World::new();
     let (mut socket, _) = world.authed_socket("alice").await;
     world.create(r#"{"name":"duel"}"#).await;
+    assert_eq!(socket.next().await["event"], "room.created");
+    // A worker that has not seen it yet, or never tells of rooms at all.
     world
         .post("guild.snapshot", json!({ "guildId": "1", "rooms": [] }))
         .await;
-    assert_eq!(socket.next().await["event"], "room.created");
-    // Paused time runs to the end of the grace by itself.
+    world.rooms.take(1000);
+    world.rooms.set_down(true);
+    // Nobody can tell for two graces: the room stays.
+    tokio::time::sleep(Duration::from_secs(59)).await;
+    assert_eq!(world.rooms.look_ups(), 0);
+    tokio::time::sleep(Duration::from_secs(62)).await;
+    assert_eq!(world.rooms.look_ups(), 2);
+    let (mut socket, _) = world.authed_socket("bob").await;
+    socket.nothing_before_snapshot().await;
+    world.rooms.set_down(false);
     assert_eq!(socket.next().await["event"], "room.deleted");
+    assert_eq!(world.rooms.look_ups(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unconfirmed_room_that_discord_knows_outlives_snapshots_without_it() {
+    let world = World::new();
+    let (mut socket, _) = world.authed_socket("alice").await;
+    world.create(r#"{"name":"duel"}"#).await;
+    assert_eq!(socket.next().await["event"], "room.created");
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(world.rooms.look_ups(), 1);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(world.rooms.look_ups(), 1);
+    let empty = json!({ "guildId": "1", "rooms": [] });
+    let (mut socket, _) = world.authed_socket("bob").await;
+    world.post("guild.snapshot", empty.clone()).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.rooms.look_ups(), 2);
+    let snapshot = socket.nothing_before_snapshot().await;
+    assert_eq!(snapshot["payload"]["rooms"][0]["channelId"], "1000");
+    // Gone in Discord while the worker was away: the next snapshot brings the question.
+    world.rooms.take(1000);
+    world.post("guild.snapshot", empty).await;
+    assert_eq!(socket.next().await["event"], "room.deleted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_a_heard_worker_told_of_is_ended_without_a_look_up() {
+    let world = World::new();
+    let snapshot = json!({ "guildId": "1", "rooms": [
+        { "channelId": "500", "name": "duel", "userLimit": 4, "members": [] },
+        { "channelId": "501", "name": "other", "userLimit": 4, "members": [] },
+    ] });
+    world.rooms.put(500, 2, Some(1.into()), None);
+    world.rooms.put(501, 2, Some(1.into()), None);
+    world.post("guild.snapshot", snapshot).await;
+    assert_eq!(world.end(500).await.status, 200);
+    assert_eq!((world.rooms.look_ups(), world.rooms.deletes()), (0, 1));
+    // What the worker did not tell of is looked up.
+    assert_eq!(world.end(502).await.status, 404);
+    assert_eq!(world.rooms.look_ups(), 1);
+    // So is everything once the worker is not heard any more.
+    tokio::time::advance(Duration::from_secs(31)).await;
+    assert_eq!(world.end(501).await.status, 200);
+    assert_eq!((world.rooms.look_ups(), world.rooms.deletes()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_that_its_snapshot_overtook_changes_nothing() {
+    let world = World::new();
+    let (mut socket, _) = world.authed_socket("alice").await;
+    let join = json!({ "guildId": "1", "channelId": "9", "userId": "5" });
+    let snapshot = |members: serde_json::Value| {
+        json!({ "guildId": "1", "rooms": [
+            { "channelId": "9", "name": "duel", "userLimit": 4, "members": members },
+        ] })
+    };
+    world
+        .post_as("w1-3", "guild.snapshot", snapshot(json!([])))
+        .await;
+    assert_eq!(socket.next().await["event"], "room.created");
+    // Timed out on its way, given up for the snapshot, and here at last.
+    assert_eq!(
+        world
+            .post_as("w1-2", "voice.joined", join.clone())
+            .await
+            .status,
+        200
+    );
+    let member =
+        json!([{ "userId": "6", "selfMute": false, "selfDeaf": false, "selfVideo": false }]);
+    assert_eq!(
+        world
+            .post_as("w1-1", "guild.snapshot", snapshot(member))
+            .await
+            .status,
+        200
+    );
+    socket.nothing_before_snapshot().await;
+    // What follows counts, and so does another forwarder, and an id without a number.
+    world.post_as("w1-4", "voice.joined", join).await;
+    assert_eq!(socket.next().await["event"], "voice.joined");
+    for (delivery, user) in [("w2-1", "7"), ("w1", "8"), ("w1-+1", "9"), ("w1-", "10")] {
+        let join = json!({ "guildId": "1", "channelId": "9", "userId": user });
+        world.post_as(delivery, "voice.joined", join).await;
+        assert_eq!(socket.next().await["payload"]["userId"], user);
+    }
 }
 
 #[tokio::test(start_paused = true)]

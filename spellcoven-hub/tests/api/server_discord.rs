@@ -114,6 +114,30 @@ async fn a_room_is_made_found_and_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_404_that_is_not_discords_says_nothing_of_rooms() {
+    let World { sim, rooms, .. } = world();
+    let created = rooms.create_voice_channel(wanted(None)).await.unwrap();
+    let page = RestFaultKind::Body {
+        status: 404,
+        content_type: "text/html".into(),
+        body: "<html>no such page</html>".into(),
+    };
+    sim.fail_rest(RestFault::once("GET /channels/", page.clone()));
+    let found = rooms.channel(created.channel_id).await;
+    assert!(
+        matches!(found, Err(RoomError::Upstream { .. })),
+        "{found:?}"
+    );
+    sim.fail_rest(RestFault::once("DELETE /channels/", page));
+    let ended = rooms.delete_channel(created.channel_id, "request-1").await;
+    assert!(
+        matches!(ended, Err(RoomError::Upstream { .. })),
+        "{ended:?}"
+    );
+    assert!(rooms.channel(created.channel_id).await.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn refusals_are_told_apart() {
     let World {
         sim,

@@ -533,6 +533,30 @@ async fn ready_names_what_is_missing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_of_the_original_system_is_there_from_its_first_event_on() {
+    let world = World::new();
+    let missing = |reply: &Reply| reply.json()["missing"].clone();
+    assert_eq!(missing(&world.get("/ready").await), json!(["worker"]));
+    world.join(5, 9).await;
+    assert_eq!(world.get("/ready").await.status, 200);
+    // It neither pings nor sends snapshots: hours without an event say nothing.
+    tokio::time::advance(Duration::from_secs(7200)).await;
+    assert_eq!(world.get("/ready").await.status, 200);
+    // A worker that sends snapshots pings as well.
+    let empty = json!({ "guildId": "1", "rooms": [] });
+    world.post("guild.snapshot", empty).await;
+    tokio::time::advance(Duration::from_secs(31)).await;
+    assert_eq!(missing(&world.get("/ready").await), json!(["worker"]));
+
+    let world = World::with(|builder| builder.require_worker(false));
+    let reply = world.get("/ready").await;
+    assert_eq!(
+        (reply.status.as_u16(), &reply.json()["worker"]),
+        (200, &json!(false))
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn metrics_are_prometheus_text() {
     let world = World::new();
     let (mut socket, _) = world.authed_socket("alice").await;

@@ -66,6 +66,7 @@ struct RoomsInner {
     gate: Semaphore,
     creates: AtomicUsize,
     deletes: AtomicUsize,
+    look_ups: AtomicUsize,
     down: Mutex<bool>,
 }
 
@@ -77,6 +78,7 @@ impl MemoryRooms {
             gate: Semaphore::new(Semaphore::MAX_PERMITS >> 1),
             creates: AtomicUsize::new(0),
             deletes: AtomicUsize::new(0),
+            look_ups: AtomicUsize::new(0),
             down: Mutex::new(false),
         }))
     }
@@ -112,6 +114,15 @@ impl MemoryRooms {
 
     pub(crate) fn deletes(&self) -> usize {
         self.0.deletes.load(SeqCst)
+    }
+
+    pub(crate) fn look_ups(&self) -> usize {
+        self.0.look_ups.load(SeqCst)
+    }
+
+    /// Deleted in Discord itself.
+    pub(crate) fn take(&self, id: u64) {
+        self.0.channels.lock().unwrap().remove(&id.into());
     }
 
     pub(crate) fn set_down(&self, down: bool) {
@@ -175,7 +186,13 @@ impl RoomService for MemoryRooms {
     }
 
     fn channel(&self, id: Snowflake) -> BoxFuture<'_, Result<Option<ChannelInfo>, RoomError>> {
-        Box::pin(async move { Ok(self.0.channels.lock().unwrap().get(&id).cloned()) })
+        Box::pin(async move {
+            self.0.look_ups.fetch_add(1, SeqCst);
+            if *self.0.down.lock().unwrap() {
+                return Err(RoomError::Unavailable { source: None });
+            }
+            Ok(self.0.channels.lock().unwrap().get(&id).cloned())
+        })
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), RoomError>> {

@@ -319,6 +319,57 @@ async fn a_stopping_hub_says_1001() {
     assert_eq!(upgrade(&world, &[]).await.0, 503);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stopping_hub_closes_many_clients_one_after_the_other() {
+    let world = World::with_limits(Limits {
+        max_connections_per_user: 200,
+        ..Limits::default()
+    });
+    let mut sockets = Vec::new();
+    for _ in 0..200 {
+        sockets.push(world.authed_socket("alice").await.0);
+    }
+    let begin = tokio::time::Instant::now();
+    let hub = world.hub.clone();
+    let stopping = tokio::spawn(async move { hub.shutdown(Duration::from_secs(10)).await });
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    // Who is not closed yet goes on.
+    world.join(5, 9).await;
+    let mut closed = Vec::new();
+    let mut told = 0;
+    for mut socket in sockets {
+        closed.push(tokio::spawn(async move {
+            let mut events = 0;
+            loop {
+                match socket.ws.next().await {
+                    Some(Ok(Message::Text(_))) => events += 1,
+                    Some(Ok(Message::Close(Some(frame)))) => {
+                        let at = tokio::time::Instant::now();
+                        let _ = socket.ws.next().await;
+                        return (u16::from(frame.code), at, events);
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }));
+    }
+    let mut times = Vec::new();
+    for task in closed {
+        let (code, at, events) = task.await.unwrap();
+        assert_eq!(code, 1001);
+        times.push(at.duration_since(begin));
+        told += events;
+    }
+    assert!(stopping.await.unwrap());
+    times.sort_unstable();
+    assert!(times[199] <= Duration::from_millis(250), "{times:?}");
+    assert!(
+        times[150] - times[50] >= Duration::from_millis(50),
+        "{times:?}"
+    );
+    assert!(told > 100, "{told}");
+}
+
 /// A handshake's status and error code, with some headers changed; an empty value takes one away.
 async fn upgrade(world: &World, change: &[(&str, &str)]) -> (u16, String) {
     let mut headers = vec![

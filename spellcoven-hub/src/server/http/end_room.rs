@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use http::{StatusCode, request};
+use tokio::time::Instant;
 
 use super::{
     answer::{Answer, ApiError, json},
@@ -12,7 +13,7 @@ use crate::{
     server::{
         hub::Shared,
         policy::{Decision, User},
-        rooms::{RoomError, VOICE_CHANNEL},
+        rooms::{ChannelInfo, RoomError, VOICE_CHANNEL},
     },
     wire::{EndedRoomBody, Snowflake},
 };
@@ -54,10 +55,13 @@ async fn end(
         log_failure(&error, operation, request_id);
         ApiError::from(&error)
     };
-    let channel = match shared.rooms.channel(id).await {
-        Ok(Some(channel)) => channel,
-        Ok(None) | Err(RoomError::NotFound) => return Err(gone(shared, id)),
-        Err(error) => return Err(failed(error, "getChannel")),
+    let channel = match known(shared, id) {
+        Some(channel) => channel,
+        None => match shared.rooms.channel(id).await {
+            Ok(Some(channel)) => channel,
+            Ok(None) | Err(RoomError::NotFound) => return Err(gone(shared, id)),
+            Err(error) => return Err(failed(error, "getChannel")),
+        },
     };
     // Whatever id is sent: only a voice channel of this guild.
     if channel.guild_id != Some(shared.guild_id)
@@ -83,14 +87,25 @@ async fn end(
     }
 }
 
-/// Discord knows no such channel: where it was a room, it is gone, and whoever looks should know.
-fn gone(shared: &Shared, id: Snowflake) -> ApiError {
-    shared.apply(|core, _| {
-        if core.state.knows(id) {
-            core.state.api_deleted(id)
-        } else {
-            Vec::new()
+/// A room that needs no look-up: only voice channels of this guild are rooms, and a worker that is heard tells of every
+/// change of name and category. A state that may be old decides nothing.
+fn known(shared: &Shared, id: Snowflake) -> Option<ChannelInfo> {
+    shared.with_core(|core| {
+        if !core.worker_heard(Instant::now().into_std(), shared.limits.worker_timeout) {
+            return None;
         }
-    });
+        let (name, parent_id) = core.state.announced(id)?;
+        Some(ChannelInfo {
+            channel_id: id,
+            guild_id: Some(shared.guild_id),
+            kind: VOICE_CHANNEL,
+            name: name.to_owned(),
+            parent_id,
+        })
+    })
+}
+
+fn gone(shared: &Shared, id: Snowflake) -> ApiError {
+    shared.channel_gone(id);
     ApiError::not_found("no such room")
 }

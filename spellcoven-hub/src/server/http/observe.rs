@@ -52,13 +52,11 @@ pub(super) async fn ready(call: &Call<'_>) -> Answer {
         )
         .await;
     let identity = shared.verifier.ready().await;
-    let worker = shared.with_core(|core| {
-        let recent = |at| Instant::now().into_std().duration_since(at) <= limits.worker_timeout;
-        core.state.synced() && core.last_post.is_some_and(recent)
-    });
+    let worker = shared
+        .with_core(|core| core.worker_ready(Instant::now().into_std(), limits.worker_timeout));
     let parts = [
         ("discord", discord),
-        ("worker", worker),
+        ("worker", worker || !shared.require_worker),
         ("identity", identity),
     ];
     let missing: Vec<_> = parts
@@ -66,7 +64,7 @@ pub(super) async fn ready(call: &Call<'_>) -> Answer {
         .filter(|(_, good)| !good)
         .map(|(name, _)| *name)
         .collect();
-    let stopping = *shared.stopping.borrow();
+    let stopping = shared.stopping.borrow().is_some();
     let ready = missing.is_empty() && !stopping;
     let status = if ready {
         StatusCode::OK

@@ -30,7 +30,7 @@ pub(super) fn handle(call: &Call<'_>, parts: request::Parts) -> Result<Answer, A
         return Err(ApiError::forbidden("this origin is not allowed"));
     }
     let key = check(&parts)?;
-    if *shared.stopping.borrow() {
+    if shared.stopping.borrow().is_some() {
         return Err(ApiError::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "STOPPING",

@@ -1,4 +1,5 @@
 use std::{
+    borrow::Borrow,
     collections::BTreeMap,
     time::{Duration, Instant},
 };
@@ -22,7 +23,10 @@ impl<K: Ord + Clone, V> Memory<K, V> {
         }
     }
 
-    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+    pub(crate) fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
         self.entries.get(key).map(|(_, value)| value)
     }
 

@@ -12,6 +12,8 @@
 //! - `voice.left` and `room.deleted` of something never seen are passed on as long as no snapshot came in this epoch
 //!   (the state may be incomplete), and dropped after that (it is complete).
 //! - `voice.left` that names another channel than the one the person is in is late, and dropped.
+//! - A room made through the API that the worker has not reported is not ended by a snapshot without it, which may be older
+//!   than the room. Discord is asked instead: once its grace is over, and again whenever a later snapshot lacks it.
 
 mod members;
 mod memory;
@@ -50,8 +52,9 @@ pub(crate) struct GuildRooms {
     synced: bool,
     rooms: BTreeMap<Snowflake, RoomEntry>,
     members: BTreeMap<Snowflake, MemberEntry>,
-    /// Rooms made through the API that the worker has not reported yet.
-    unconfirmed: BTreeMap<Snowflake, Unconfirmed>,
+    /// Rooms made through the API that the worker has not reported yet, and when to ask Discord whether they are still
+    /// there. `None`: it said yes; the question comes again with a snapshot that lacks the room.
+    unconfirmed: BTreeMap<Snowflake, Option<Instant>>,
     gone: Memory<Snowflake, Gone>,
     /// People who are known to be in no room, so that a second `voice.left` says nothing new.
     absent: Memory<Snowflake, ()>,
@@ -76,12 +79,6 @@ struct About {
 struct MemberEntry {
     channel_id: Snowflake,
     flags: Flags,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Unconfirmed {
-    until: Instant,
-    missing: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,14 +169,8 @@ impl GuildRooms {
             if !self.put_room(room, &mut out) {
                 return out;
             }
-            let until = now + self.limits.confirm_grace;
-            self.unconfirmed.insert(
-                id,
-                Unconfirmed {
-                    until,
-                    missing: false,
-                },
-            );
+            self.unconfirmed
+                .insert(id, Some(now + self.limits.confirm_grace));
         }
         if let Some(entry) = self.rooms.get_mut(&id) {
             entry.creator = Some(creator.into());
@@ -196,26 +187,34 @@ impl GuildRooms {
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.unconfirmed
-            .values()
-            .filter(|room| room.missing)
-            .map(|room| room.until)
-            .min()
+        self.unconfirmed.values().flatten().min().copied()
     }
 
-    /// Ends the rooms of the API whose grace is over and that the last snapshot lacked.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Vec<HubEvent> {
-        let mut out = Vec::new();
-        let over: Vec<_> = self
-            .unconfirmed
-            .iter()
-            .filter(|(_, room)| room.missing && room.until <= now)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in over {
-            self.remove_room(id, Gone::Vanished, &mut out);
+    /// The rooms that Discord is to be asked about now. Without an answer ([`api_found`](Self::api_found) or
+    /// [`api_deleted`](Self::api_deleted)) each is due again after another grace.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Vec<Snowflake> {
+        let again = now + self.limits.confirm_grace;
+        let mut due = Vec::new();
+        for (id, at) in &mut self.unconfirmed {
+            if at.is_some_and(|at| at <= now) {
+                *at = Some(again);
+                due.push(*id);
+            }
         }
-        out
+        due
+    }
+
+    /// Discord was asked: the room is there.
+    pub(crate) fn api_found(&mut self, channel_id: Snowflake) {
+        if let Some(at) = self.unconfirmed.get_mut(&channel_id) {
+            *at = None;
+        }
+    }
+
+    /// The room's category, where the room is known in full and the state is that of the worker.
+    pub(crate) fn announced(&self, channel_id: Snowflake) -> Option<(&str, Option<Snowflake>)> {
+        let about = self.rooms.get(&channel_id)?.about.as_ref()?;
+        self.synced.then_some((&about.name, about.parent_id))
     }
 
     /// Everything, by rising ids.

@@ -8,7 +8,8 @@ impl GuildRooms {
     /// voice updated, each by rising id.
     ///
     /// Rooms that were deleted are ignored, with who is in them: the snapshot is older than the deletion. A room of the API
-    /// that is missing is kept until its grace is over. A person who stands in several rooms counts in the first.
+    /// that the worker never reported stays, and Discord is asked about it. A person who stands in several rooms counts in
+    /// the first.
     pub(crate) fn handle_snapshot(
         &mut self,
         snapshot: GuildSnapshot,
@@ -111,8 +112,10 @@ impl GuildRooms {
             .collect();
         for id in missing {
             match self.unconfirmed.get_mut(&id) {
-                Some(room) if now < room.until => room.missing = true,
-                _ => self.remove_room(id, Gone::Vanished, out),
+                Some(ask) => {
+                    ask.get_or_insert(now);
+                }
+                None => self.remove_room(id, Gone::Vanished, out),
             }
         }
     }

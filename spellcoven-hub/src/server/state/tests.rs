@@ -255,20 +255,45 @@ fn an_unconfirmed_room_outlives_a_snapshot_by_its_grace() {
     let start = now();
     let mut state = state();
     state.api_created(room(10), "u", start);
-    assert_eq!(state.poll_timeout(), None);
     assert_eq!(state.handle_snapshot(shot(&[]), start), []);
     assert_eq!(state.poll_timeout(), Some(start + GRACE));
     assert_eq!(
         state.handle_timeout(start + GRACE - Duration::from_millis(1)),
         []
     );
-    assert_eq!(state.handle_timeout(start + GRACE), [deleted(10)]);
+    // The question, and once more where there was no answer.
+    for asked in [start + GRACE, start + 2 * GRACE] {
+        assert_eq!(state.handle_timeout(asked), [10.into()]);
+        assert_eq!(state.handle_timeout(asked), []);
+        assert_eq!(state.poll_timeout(), Some(asked + GRACE));
+        // A snapshot never ends it, however old the room.
+        assert_eq!(state.handle_snapshot(shot(&[]), asked), []);
+    }
+    assert_eq!(state.api_deleted(10.into()), [deleted(10)]);
+    assert_eq!(state.poll_timeout(), None);
 
     state.api_created(room(11), "u", start);
     state.handle_snapshot(shot(&[]), start);
     state.handle_event(created(11));
     assert_eq!(state.poll_timeout(), None);
     assert_eq!(state.handle_timeout(start + 2 * GRACE), []);
+}
+
+#[test]
+fn a_room_that_discord_knows_is_asked_about_again_when_a_snapshot_lacks_it() {
+    let start = now();
+    let mut state = state();
+    state.api_created(room(10), "u", start);
+    assert_eq!(state.handle_timeout(start + GRACE), [10.into()]);
+    state.api_found(10.into());
+    assert_eq!(state.poll_timeout(), None);
+    let later = start + 3 * GRACE;
+    assert_eq!(state.handle_snapshot(shot(&[]), later), []);
+    assert_eq!(state.handle_timeout(later), [10.into()]);
+    // Once the worker has reported it, its snapshots decide.
+    assert_eq!(state.handle_snapshot(shot(&[(10, &[])]), later), []);
+    assert_eq!(state.poll_timeout(), None);
+    assert_eq!(state.handle_snapshot(shot(&[]), later), [deleted(10)]);
 }
 
 #[test]
@@ -436,7 +461,19 @@ fn snapshot_plus_events_is_the_state() {
                     let inside: Vec<u64> = (100..106).filter(|_| rng.bool()).collect();
                     state.handle_snapshot(shot(&[(channel, &inside), (rng.u64(10..16), &[])]), at)
                 }
-                10 => state.handle_timeout(at),
+                10 => {
+                    let due = state.handle_timeout(at);
+                    due.iter()
+                        .flat_map(|id| match rng.u8(..3) {
+                            0 => state.api_deleted(*id),
+                            1 => {
+                                state.api_found(*id);
+                                Vec::new()
+                            }
+                            _ => Vec::new(),
+                        })
+                        .collect()
+                }
                 _ => Vec::new(),
             };
             for event in &events {
@@ -608,11 +645,21 @@ fn the_end_is_the_truth_and_each_room_is_told_once() {
             events.iter().for_each(|event| view.apply(event));
         }
         // A room whose create was answered only after it was gone from Discord and from a snapshot is
-        // beyond what the hub can know; the next snapshot after the grace ends it.
-        for event in &state.handle_snapshot(world.snapshot(), start + 2 * GRACE) {
-            assert_eq!(event.name(), "room.deleted", "seed {seed}");
-            view.apply(event);
+        // beyond what the hub can know; it asks after the grace.
+        for id in state.handle_timeout(start + 2 * GRACE) {
+            if world.rooms.contains_key(&id.get()) {
+                state.api_found(id);
+            } else {
+                let events = state.api_deleted(id);
+                assert!(!events.is_empty(), "seed {seed}");
+                events.iter().for_each(|event| view.apply(event));
+            }
         }
+        assert_eq!(
+            state.handle_snapshot(world.snapshot(), start),
+            [],
+            "seed {seed}"
+        );
         let truth = View::of(&world.snapshot());
         assert_eq!(View::of(&state.snapshot()), truth, "seed {seed}");
         assert_eq!(view, truth, "seed {seed}");

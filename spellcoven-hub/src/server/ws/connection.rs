@@ -1,12 +1,14 @@
 use std::{
     future::{pending, poll_fn},
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 
 use async_tungstenite::tungstenite::Message;
 use serde::Serialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    sync::watch,
     time::{Instant, sleep_until},
 };
 
@@ -49,7 +51,7 @@ struct Connection<S> {
 }
 
 enum Step {
-    Stopping,
+    Stopping(Duration),
     Verified(Result<Verified, AuthError>),
     Timeout,
     Incoming(Incoming),
@@ -107,10 +109,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     async fn serve(&mut self) -> End {
         let mut head = self.shared.head.subscribe();
         let mut stopping = self.shared.stopping.subscribe();
+        // When the hub stops: this connection's turn to be closed.
+        let mut leave = None;
         let timer = sleep_until(self.session.poll_timeout());
         tokio::pin!(timer);
         loop {
             let due = self.session.poll_timeout();
+            let due = leave.map_or(due, |at| due.min(at));
             if timer.deadline() != due {
                 timer.as_mut().reset(due);
             }
@@ -118,7 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             let step = tokio::select! {
                 biased;
                 // The senders live in the hub that `self` holds.
-                _ = stopping.wait_for(|stopping| *stopping) => Step::Stopping,
+                spread = stopped(&mut stopping), if leave.is_none() => Step::Stopping(spread),
                 result = verified(&mut self.verifying) => Step::Verified(result),
                 () = &mut timer => Step::Timeout,
                 incoming = poll_fn(|cx| self.pump.poll(cx, read)) => Step::Incoming(incoming),
@@ -126,10 +131,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             };
             let now = Instant::now();
             let action = match step {
-                Step::Stopping => Some(Action::Close(Close::quiet(
-                    close::GOING_AWAY,
-                    close::reason::GOING_AWAY,
-                ))),
+                Step::Stopping(spread) => {
+                    leave = Some(now + spread.mul_f64(self.shared.with_rng(|rng| rng.f64())));
+                    None
+                }
+                Step::Timeout if leave.is_some_and(|at| now >= at) => Some(Action::Close(
+                    Close::quiet(close::GOING_AWAY, close::reason::GOING_AWAY),
+                )),
                 Step::Verified(result) => {
                     self.verifying = None;
                     self.session
@@ -323,6 +331,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 /// A payload that says nothing; the envelope demands one.
 #[derive(Serialize)]
 struct Empty {}
+
+async fn stopped(stopping: &mut watch::Receiver<Option<Duration>>) -> Duration {
+    match stopping
+        .wait_for(Option::is_some)
+        .await
+        .map(|spread| *spread)
+    {
+        Ok(Some(spread)) => spread,
+        // The sender lives in the hub that the connection holds.
+        _ => pending().await,
+    }
+}
 
 async fn verified(verifying: &mut Option<Verifying>) -> Result<Verified, AuthError> {
     match verifying {
