@@ -31,6 +31,8 @@ mod promises;
 mod queue;
 #[path = "api/resume.rs"]
 mod resume;
+#[path = "api/resync.rs"]
+mod resync;
 #[path = "api/shell.rs"]
 mod shell;
 #[path = "api/simulator.rs"]

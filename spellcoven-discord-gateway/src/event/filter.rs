@@ -48,6 +48,21 @@ impl EventKind {
         })
     }
 
+    /// Whether the state of a guild is made of such events, so that one that is
+    /// missed makes it wrong.
+    pub(crate) fn is_state(self) -> bool {
+        matches!(
+            self,
+            Self::GuildCreate
+                | Self::GuildDelete
+                | Self::ChannelCreate
+                | Self::ChannelUpdate
+                | Self::ChannelDelete
+                | Self::VoiceStateUpdate
+                | Self::GuildMemberRemove
+        )
+    }
+
     fn bit(self) -> u32 {
         1 << self as u8
     }

@@ -101,12 +101,20 @@ pub enum Event {
         /// The member.
         user_id: Id<UserMarker>,
     },
-    /// Discord did not act on a command: too many of its kind.
+    /// Discord did not act on a command: too many of its kind. The command is
+    /// not sent again by itself; who still wants it sends it after the wait.
+    ///
+    /// Source: Discord documentation, "Gateway Events", Rate Limited.
     RateLimited {
         /// The command's opcode.
         opcode: u64,
         /// Seconds until it may be sent again.
         retry_after: RetryAfter,
+        /// For [`Command::Members`](crate::Command::Members) (op 8): the guild
+        /// that was asked about.
+        guild_id: Option<Id<GuildMarker>>,
+        /// For [`Command::Members`](crate::Command::Members): its nonce.
+        nonce: Option<Box<str>>,
     },
     /// An event that was asked for by name.
     Raw {
@@ -116,10 +124,14 @@ pub enum Event {
         json: Box<str>,
     },
     /// A wanted event whose payload could not be read; it is logged and
-    /// counted. A tracker ignores it.
+    /// counted. A tracker holds the guild for stale from then on, and the shard
+    /// begins a new session for the sake of its snapshots: see
+    /// [`ProtocolConfig::resync_interval`](crate::ProtocolConfig::resync_interval).
     Undecodable {
         /// Its name.
         name: Box<str>,
+        /// The guild it is about, where that much could be read.
+        guild_id: Option<Id<GuildMarker>>,
         /// What was wrong, with the position; no content.
         reason: Box<str>,
     },
@@ -141,6 +153,37 @@ impl RetryAfter {
 struct WireRateLimited {
     opcode: u64,
     retry_after: f64,
+    #[serde(default)]
+    meta: Option<WireRateLimitMeta>,
+}
+
+/// What stands in `meta` depends on the opcode; this is op 8's.
+#[derive(Deserialize, Default)]
+struct WireRateLimitMeta {
+    #[serde(default)]
+    guild_id: Option<Id<GuildMarker>>,
+    #[serde(default)]
+    nonce: Option<Box<str>>,
+}
+
+/// The guild that an event is about, if that much of it can be read.
+pub(crate) fn guild_of(kind: EventKind, data: &str) -> Option<Id<GuildMarker>> {
+    #[derive(Deserialize)]
+    struct Named {
+        id: Id<GuildMarker>,
+    }
+    #[derive(Deserialize)]
+    struct Within {
+        guild_id: Id<GuildMarker>,
+    }
+    match kind {
+        EventKind::GuildCreate | EventKind::GuildDelete => serde_json::from_str::<Named>(data)
+            .ok()
+            .map(|named| named.id),
+        _ => serde_json::from_str::<Within>(data)
+            .ok()
+            .map(|within| within.guild_id),
+    }
 }
 
 impl Event {
@@ -175,7 +218,10 @@ impl Event {
             EventKind::RateLimited => {
                 let wire: WireRateLimited = serde_json::from_str(data)?;
                 let seconds = wire.retry_after.clamp(0.0, 86_400.0);
+                let meta = wire.meta.unwrap_or_default();
                 Self::RateLimited {
+                    guild_id: meta.guild_id,
+                    nonce: meta.nonce,
                     opcode: wire.opcode,
                     retry_after: RetryAfter(std::time::Duration::from_secs_f64(seconds)),
                 }

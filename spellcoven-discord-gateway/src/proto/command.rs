@@ -26,7 +26,10 @@ pub enum Command {
         /// Whether the bot deafens itself.
         self_deaf: bool,
     },
-    /// Ask for members by id (op 8); they come as `GUILD_MEMBERS_CHUNK`, which
+    /// Ask for members by id (op 8). Where Discord answers with
+    /// [`Event::RateLimited`](crate::Event::RateLimited) (documented for
+    /// requests for all members of a guild, which this one is not) nothing is
+    /// sent again by itself. They come as `GUILD_MEMBERS_CHUNK`, which
     /// [`EventFilter::raw`](crate::EventFilter::raw) can ask for.
     Members {
         /// The guild.

@@ -39,6 +39,13 @@ pub struct ProtocolConfig {
     /// during an outage Discord issues the session when it can, and another
     /// identify would only cost another of the day.
     pub ready_timeout: Duration,
+    /// An event that makes up a guild's state (GUILD_CREATE, VOICE_STATE_UPDATE,
+    /// ...) and cannot be read leaves a hole that no resume fills: then the
+    /// session is given up, and the new one brings snapshots. This is the least
+    /// time between two of these, since each costs an identify of the day, and
+    /// a payload that this crate cannot read may come again and again. `None`:
+    /// never. Default one hour.
+    pub resync_interval: Option<Duration>,
     /// How many commands may wait for READY or for the send limit. Default 64;
     /// a command over it is refused.
     pub command_queue: usize,
@@ -58,6 +65,7 @@ impl ProtocolConfig {
             connect_timeout: Duration::from_secs(20),
             hello_timeout: Duration::from_secs(20),
             ready_timeout: Duration::from_secs(60),
+            resync_interval: Some(Duration::from_secs(60 * 60)),
             command_queue: 64,
         }
     }

@@ -65,6 +65,12 @@ impl Heartbeat {
         self.last_frame = now;
     }
 
+    /// A beat was due, and the limit of messages had no room for it: the
+    /// schedule moves on.
+    pub(crate) fn on_omitted_beat(&mut self, now: Instant) {
+        self.next = now + self.interval;
+    }
+
     /// A beat was sent because it was due: the schedule moves on.
     pub(crate) fn on_scheduled_beat(&mut self, now: Instant) {
         self.next = now + self.interval;

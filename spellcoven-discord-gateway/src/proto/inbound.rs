@@ -10,7 +10,10 @@ use super::{
     envelope::{Envelope, op},
     identify,
 };
-use crate::{Event, EventKind, GatewayEvent, event::Ready};
+use crate::{
+    Event, EventKind, GatewayEvent,
+    event::{Ready, guild_of},
+};
 
 /// After Invalid Session a client waits "a random amount of time between 1 and
 /// 5 seconds". That stood in Discord's documentation until 2022; it spreads
@@ -128,10 +131,12 @@ impl Protocol {
             (Phase::Resuming { .. }, Some(EventKind::Resumed)) => {
                 self.stats.resumes += 1;
                 self.resumes = ResumeRecord::default();
-                self.deliver(envelope, kind);
+                self.deliver(envelope, kind, now);
                 self.activate(now);
             }
-            (Phase::Resuming { .. } | Phase::Active { .. }, _) => self.deliver(envelope, kind),
+            (Phase::Resuming { .. } | Phase::Active { .. }, _) => {
+                self.deliver(envelope, kind, now);
+            }
             _ => self.stats.unexpected += 1,
         }
     }
@@ -162,7 +167,7 @@ impl Protocol {
         self.pump_commands(now);
     }
 
-    fn deliver(&mut self, envelope: &Envelope<'_>, kind: Option<EventKind>) {
+    fn deliver(&mut self, envelope: &Envelope<'_>, kind: Option<EventKind>, now: Instant) {
         let Some(session) = &mut self.session else {
             self.stats.unexpected += 1;
             return;
@@ -178,8 +183,12 @@ impl Protocol {
                     self.stats.undecodable += 1;
                     let reason = describe(&error);
                     tracing::warn!(event = name, reason, "an event cannot be read");
+                    if kind.is_state() {
+                        self.schedule_resync(now);
+                    }
                     Event::Undecodable {
                         name: name.into(),
+                        guild_id: guild_of(kind, envelope.data()),
                         reason: reason.into(),
                     }
                 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     CLOSE_END_SESSION, CLOSE_KEEP_SESSION, Output, Phase, Protocol, Reaction, ResumeRecord,
-    SendLimit, backoff::between, config, heartbeat::Pulse, identify, reaction,
+    SendLimit, Sent, backoff::between, config, heartbeat::Pulse, identify, reaction,
 };
 use crate::GatewayError;
 
@@ -83,6 +83,7 @@ impl Protocol {
     /// The time that [`poll_timeout`](Self::poll_timeout) named has come.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.check_phase(now);
+        self.check_resync(now);
         self.check_heart(now);
         self.pump_commands(now);
     }
@@ -169,6 +170,7 @@ impl Protocol {
 
     pub(super) fn drop_session(&mut self) {
         self.session = None;
+        self.resync_at = None;
         self.resumes = ResumeRecord::default();
     }
 
@@ -250,6 +252,30 @@ impl Protocol {
         self.abandon(Duration::ZERO, now);
     }
 
+    /// An event of this kind could not be read, so what was made of the events
+    /// is wrong from here on. Only a new session brings snapshots.
+    pub(super) fn schedule_resync(&mut self, now: Instant) {
+        let Some(interval) = self.config.resync_interval else {
+            return;
+        };
+        let at = self
+            .last_resync
+            .map_or(now, |last| now.max(last + interval));
+        self.resync_at.get_or_insert(at);
+    }
+
+    fn check_resync(&mut self, now: Instant) {
+        let active = matches!(self.phase, Phase::Active { .. });
+        if !active || self.resync_at.is_none_or(|at| now < at) {
+            return;
+        }
+        tracing::warn!("an event could not be read: a new session brings snapshots");
+        self.stats.resyncs += 1;
+        self.last_resync = Some(now);
+        self.drop_session();
+        self.abandon(Duration::ZERO, now);
+    }
+
     fn check_heart(&mut self, now: Instant) {
         let reading = self.paused_since.is_none();
         let Some(heart) = &mut self.heart else {
@@ -268,10 +294,12 @@ impl Protocol {
             }
             _ => {}
         }
-        if heart.is_due(now) {
+        if heart.is_due(now) && self.limit.exhausted(now) {
+            heart.on_omitted_beat(now);
+        } else if heart.is_due(now) {
             heart.on_scheduled_beat(now);
             let seq = self.session.as_ref().map(|session| session.state.seq);
-            self.send(identify::heartbeat(seq), now);
+            self.send_as(Sent::Beat, identify::heartbeat(seq), now);
         }
     }
 

@@ -18,7 +18,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{backoff::Backoff, heartbeat::Heartbeat, send_limit::SendLimit};
+use self::{
+    backoff::Backoff,
+    heartbeat::Heartbeat,
+    send_limit::{SendLimit, Sent},
+};
 pub use self::{
     close::{CLOSE_END_SESSION, CLOSE_KEEP_SESSION, Reaction, reaction},
     command::{Command, PresenceStatus},
@@ -55,6 +59,9 @@ pub struct Protocol {
     paused_since: Option<Instant>,
     /// When the limit lets the next waiting command go.
     next_command_at: Option<Instant>,
+    /// When a new session is begun because an event could not be read.
+    resync_at: Option<Instant>,
+    last_resync: Option<Instant>,
     /// How many commands per minute 4008 has cost.
     lowered_by: usize,
     connections: u64,
@@ -143,6 +150,8 @@ pub struct ProtocolStats {
     pub unexpected: u64,
     /// Wanted events whose payload could not be read.
     pub undecodable: u64,
+    /// Sessions given up for it: see [`ProtocolConfig::resync_interval`].
+    pub resyncs: u64,
     /// The last close code that Discord sent.
     pub last_close_code: Option<u16>,
 }
@@ -214,6 +223,8 @@ impl Protocol {
             at_resume_url: false,
             paused_since: None,
             next_command_at: None,
+            resync_at: None,
+            last_resync: None,
             lowered_by: 0,
             connections: 0,
             stats: ProtocolStats::default(),
@@ -245,7 +256,8 @@ impl Protocol {
             Phase::AwaitHello { deadline }
             | Phase::Identifying { deadline, .. }
             | Phase::Resuming { deadline } => reading.then_some(deadline),
-            Phase::AwaitSlot | Phase::Active { .. } => None,
+            Phase::Active { .. } => self.resync_at,
+            Phase::AwaitSlot => None,
             Phase::Stopped | Phase::Failed => return None,
         };
         let beat = self.heart.as_ref().map(Heartbeat::next_beat);
@@ -324,7 +336,11 @@ impl Protocol {
     }
 
     fn send(&mut self, text: String, now: Instant) {
-        self.limit.record(now);
+        self.send_as(Sent::Other, text, now);
+    }
+
+    fn send_as(&mut self, sent: Sent, text: String, now: Instant) {
+        self.limit.record(sent, now);
         self.outputs.push_back(Output::Send(Payload::new(text)));
     }
 

@@ -133,6 +133,14 @@ impl ShardBuilder {
         self
     }
 
+    /// How often a new session may be begun because an event could not be read;
+    /// see [`ProtocolConfig::resync_interval`]. Default: once an hour.
+    #[must_use]
+    pub fn resync_interval(mut self, interval: Option<Duration>) -> Self {
+        self.protocol.resync_interval = interval;
+        self
+    }
+
     /// Makes the jitter repeatable, for tests. Default: random.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {

@@ -132,6 +132,14 @@ impl GuildTracker {
                     guild.leave(*user_id, Cause::MemberRemoved, cx);
                 });
             }
+            // What it said is missing from what is known.
+            Event::Undecodable {
+                guild_id: Some(id), ..
+            } => {
+                if let Some(guild) = self.guilds.get_mut(id) {
+                    guild.make_stale(changes);
+                }
+            }
             Event::Resumed
             | Event::VoiceServerUpdate(_)
             | Event::RateLimited { .. }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use spellcoven_discord_gateway::{Event, EventFilter, EventKind, GatewayEvent};
+use spellcoven_discord_gateway::{Event, EventFilter, EventKind, GatewayEvent, Id};
 use twilight_model::channel::ChannelType;
 
 use crate::support::*;
@@ -99,11 +99,13 @@ fn voice_states_tolerate_what_is_absent_or_null() {
 fn rate_limited_and_voice_server_parse() {
     let event = parse(
         "RATE_LIMITED",
-        json!({"opcode": 8, "retry_after": 2.5, "meta": {"guild_id": "1"}}),
+        json!({"opcode": 8, "retry_after": 2.5, "meta": {"guild_id": "1", "nonce": "n"}}),
     );
     let Event::RateLimited {
         opcode,
         retry_after,
+        guild_id,
+        nonce,
     } = event
     else {
         panic!("{event:?}")
@@ -112,6 +114,7 @@ fn rate_limited_and_voice_server_parse() {
         (opcode, retry_after.duration()),
         (8, Duration::from_millis(2500))
     );
+    assert_eq!((guild_id, nonce.as_deref()), (Some(Id::new(1)), Some("n")));
     for odd in [-1.0, 1e300] {
         let event = parse("RATE_LIMITED", json!({"opcode": 8, "retry_after": odd}));
         let Event::RateLimited { retry_after, .. } = event else {
@@ -172,7 +175,7 @@ fn a_wanted_event_that_cannot_be_read_is_told_without_its_content() {
         json!({"user_id": "secret-content"}),
     ));
     let events = rig.take_events();
-    let Event::Undecodable { name, reason } = &events[0].event else {
+    let Event::Undecodable { name, reason, .. } = &events[0].event else {
         panic!("{events:?}")
     };
     assert_eq!(&**name, "VOICE_STATE_UPDATE");
