@@ -199,11 +199,11 @@ class Checks:
                 await asyncio.sleep(0.2)
 
     async def server_error(self):
-        await self.control.post("fail5xx", count=1, status=503, match="GET /channels/")
+        await self.control.post("fail5xx", count=1, status=502, match="GET /channels/")
         mark = await self.control.mark()
         assert (await self.bot.fetch_channel(LOBBY)).id == LOBBY
         statuses = [call["status"] for call in await self.control.since(mark, "rest_request")]
-        assert statuses == [503, 200], f"{statuses}"
+        assert statuses == [502, 200], f"{statuses}"
 
     async def rate_limited(self):
         await self.control.post("ratelimit", count=1)

@@ -258,11 +258,11 @@ impl Checks {
 
     /// twilight does not try again by itself: the error reaches the caller, and the next call works.
     async fn server_error(&self) -> Result<()> {
-        let fault = json!({"count": 1, "status": 503, "match": "GET /channels/"});
+        let fault = json!({"count": 1, "status": 502, "match": "GET /channels/"});
         self.simulator.post("fail5xx", fault).await?;
         match self.http.channel(self.lobby).await {
             Err(error) => {
-                let seen = matches!(error.kind(), ErrorType::Response { status, .. } if status.get() == 503);
+                let seen = matches!(error.kind(), ErrorType::Response { status, .. } if status.get() == 502);
                 // A body that is no JSON of Discord's is told as a parsing error.
                 ensure(
                     seen || matches!(error.kind(), ErrorType::Parsing { .. }),

@@ -32,6 +32,12 @@ enum Command {
     Test,
     /// Checks what needs no test to be wrong: format, lints, docs, features, packages
     Check,
+    /// Measures, built for release: `bench sim --json`
+    Bench {
+        /// Passed on to the bench program; `--help` lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Lets unmodified third-party clients (twilight, discord.js, discord.py) through a list of checks on the simulator
     Interop {
         /// Which; all by default
@@ -46,6 +52,18 @@ fn main() -> ExitCode {
         Command::Test => setup::run()
             .and_then(|()| command::cargo(&["test", "--workspace", "--all-features", "--locked"])),
         Command::Check => setup::run().and_then(|()| check::run()),
+        Command::Bench { arguments } => setup::run().and_then(|()| {
+            let mut line = vec![
+                "run",
+                "--release",
+                "--locked",
+                "-p",
+                "spellcoven-bench",
+                "--",
+            ];
+            line.extend(arguments.iter().map(String::as_str));
+            command::cargo(&line)
+        }),
         Command::Interop { clients } => setup::run().and_then(|()| interop::run(&clients)),
     };
     match done {
