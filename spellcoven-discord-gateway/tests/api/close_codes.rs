@@ -143,3 +143,35 @@ fn after_4008_fewer_commands_are_sent() {
     let after = commands_in_a_burst(&mut rig) + rig.take_sent().len();
     assert!(after < before, "{before} then {after}");
 }
+
+/// The README's table says what the code does.
+#[test]
+fn the_readme_has_the_same_table() {
+    let readme = include_str!("../../README.md");
+    let mut codes = 0;
+    for line in readme.lines() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, numbers, _, word, _] = cells[..] else {
+            continue;
+        };
+        for part in numbers.split(", ") {
+            let (first, last) = part.split_once('–').unwrap_or((part, part));
+            let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>()) else {
+                continue;
+            };
+            for code in first..=last {
+                codes += 1;
+                let said = match reaction(Some(code)) {
+                    Reaction::Resume => word == "resume",
+                    Reaction::ResumeOnce => word.starts_with("resume once"),
+                    Reaction::ResumeSlower { .. } => word.starts_with("resume slower"),
+                    Reaction::Identify => word == "identify",
+                    Reaction::Fatal => word == "stop",
+                    _ => false,
+                };
+                assert!(said, "{code}: {word}");
+            }
+        }
+    }
+    assert_eq!(codes, 14 + 2 + 15, "1000 to 1015 and 4000 to 4014");
+}

@@ -324,6 +324,37 @@ async fn from_a_cut_to_ready_takes_under_five_seconds_at_p95() {
     );
 }
 
+/// A process that is started again within five seconds of an identify: Discord
+/// refuses its own one, and is not asked a third time. With the session of the
+/// one before there is nothing to wait for.
+#[tokio::test(start_paused = true)]
+async fn a_restart_right_after_an_identify() {
+    let is_up = |event: &Event| matches!(event, Event::Resumed | Event::Ready(_));
+    for seed in 0..40 {
+        let world = World::new(seed);
+        let another = || InMemoryIdentifyQueue::default();
+        let mut shard = world.builder(seed).identify_queue(another()).start();
+        while !is_up(&shard.next_event().await.unwrap().unwrap().event) {}
+        tokio::time::sleep(Duration::from_millis(seed * 120)).await;
+        let session = shard.shutdown(Shutdown::KeepSession).await;
+        for session in [session, None] {
+            let kept = session.is_some();
+            let start = tokio::time::Instant::now();
+            let builder = world.builder(seed).identify_queue(another());
+            let mut shard = builder.session(session).start();
+            while !is_up(&shard.next_event().await.unwrap().unwrap().event) {}
+            let most = if kept { 100 } else { 5_500 };
+            assert!(
+                start.elapsed() <= Duration::from_millis(most),
+                "seed {seed}, session {kept}: {:?}",
+                start.elapsed()
+            );
+            let status = shard.handle().status();
+            assert!(status.identifies <= if kept { 0 } else { 2 }, "seed {seed}");
+        }
+    }
+}
+
 /// 24 hours with people, heartbeats and a reconnect an hour.
 #[tokio::test(start_paused = true)]
 async fn a_day_in_virtual_time() {
