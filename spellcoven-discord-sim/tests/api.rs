@@ -9,6 +9,8 @@
 mod api {
     pub(crate) mod support;
 
+    #[cfg(feature = "cli")]
+    mod command_line;
     mod commands;
     mod control;
     mod core_day;
@@ -25,9 +27,14 @@ mod api {
     mod permissions;
     mod rest_channels;
     mod rest_errors;
+    mod rest_faults;
     mod rest_guilds;
     mod rest_members;
     mod rest_messages;
+    mod rest_overwrites;
+    mod rest_voice;
     mod resume;
     mod slow_client;
+    #[cfg(feature = "tls")]
+    mod tls;
 }

@@ -5,8 +5,10 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use spellcoven_discord_sim::{
-    ChannelId, ControlServer, Description, EntryKind, PersonDescription, Sim,
+    ChannelId, ControlServer, Description, EntryKind, PersonDescription, Request, Sim,
 };
+
+use super::support::{Client, INTENTS, Read};
 
 struct Control {
     sim: Sim,
@@ -134,4 +136,239 @@ async fn faults_strike_the_bots() {
     assert!(told.as_array().unwrap().iter().all(Value::is_string));
     let (_, info) = control.call("GET", "/info", &Value::Null).await;
     assert_eq!(info["bots"][0]["token"], control.about.bots[0].token);
+}
+
+/// A bot that is connected through the simulator itself, beside the control API.
+async fn bot(control: &Control) -> Client {
+    let mut client = Client::connect(&control.sim, "v=10").await;
+    client.hello().await;
+    client.identify(&control.about.bots[0].token, INTENTS).await;
+    client.expect("READY").await;
+    client.expect("GUILD_CREATE").await;
+    client
+}
+
+impl Control {
+    async fn post(&self, path: &str, body: Value) -> Value {
+        let (status, answer) = self.call("POST", path, &body).await;
+        assert_eq!(status, 200, "{path} {body}: {answer}");
+        answer
+    }
+}
+
+#[tokio::test]
+async fn what_happens_while_a_bot_is_away_is_replayed() {
+    let control = start().await;
+    let mut client = bot(&control).await;
+    control
+        .post(
+            "/reconnect",
+            json!({ "grace_ms": 50, "emit_while_away": 3 }),
+        )
+        .await;
+    client.expect_op(7).await;
+    assert_eq!(client.closed().await, 4000);
+    let (session, seq) = (client.session.clone(), client.seq);
+    let mut client = Client::connect(&control.sim, "v=10").await;
+    client.hello().await;
+    let token = &control.about.bots[0].token;
+    client.resume(token, &session, seq).await;
+    for _ in 0..3 {
+        client.expect("VOICE_STATE_UPDATE").await;
+    }
+    client.expect("RESUMED").await;
+    let own = json!({
+        "user_id": control.about.bots[0].user_id, "grace_ms": 0,
+        "emit_while_away": [{"t": "OWN", "d": 1}, {"t": "OWN", "d": 2, "intent": 1}],
+    });
+    control.post("/reconnect", own).await;
+    client.expect_op(7).await;
+    client.closed().await;
+    let seq = client.seq;
+    let mut client = Client::connect(&control.sim, "v=10").await;
+    client.hello().await;
+    client.resume(token, &session, seq).await;
+    assert_eq!(client.expect("OWN").await, 1);
+    assert_eq!(client.expect("OWN").await, 2);
+    client.expect("RESUMED").await;
+    let (_, stats) = control.call("GET", "/stats", &Value::Null).await;
+    assert_eq!(
+        (&stats["identifies"], &stats["resumes"], &stats["replayed"]),
+        (&json!(1), &json!(2), &json!(5))
+    );
+    assert_eq!(
+        (&stats["live_sessions"], &stats["complaints"]),
+        (&json!(1), &json!(0))
+    );
+}
+
+#[tokio::test]
+async fn events_and_faults_as_json() {
+    let control = start().await;
+    let mut client = bot(&control).await;
+    control
+        .post("/emit", json!({"t": "OWN", "d": {"a": 1}}))
+        .await;
+    assert_eq!(client.expect("OWN").await, json!({"a": 1}));
+    // Without the intent of the event's own, and with one the bot does not have.
+    control
+        .post("/emit", json!({"t": "MESSAGE_CREATE", "d": {}}))
+        .await;
+    control
+        .post("/emit", json!({"t": "OWN", "d": {}, "intent": 512}))
+        .await;
+    control
+        .post("/fault", json!({"fault": "request_heartbeat"}))
+        .await;
+    client.expect_op(1).await;
+    control
+        .post(
+            "/fault",
+            json!({"fault": {"close": {"code": 4000}}, "user_id": control.about.bots[0].user_id}),
+        )
+        .await;
+    assert_eq!(client.closed().await, 4000);
+    for body in [
+        json!({"fault": "nothing"}),
+        json!({"what": "nothing"}),
+        json!({"fault": "cut", "user_id": control.about.people[0].user_id}),
+        json!({}),
+    ] {
+        assert_eq!(control.call("POST", "/fault", &body).await.0, 400, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn rest_is_limited_and_fails_on_demand() {
+    let control = start().await;
+    let token = control.about.bots[0].token.clone();
+    let get = |path: &str| {
+        control
+            .sim
+            .rest(&Request::new("GET", &format!("/api/v10{path}")).bot(&token))
+            .status
+    };
+    let lobby = format!("/channels/{}", control.about.voice_channel_id);
+    let limit = json!({"route": "GET /channels/{channel.id}", "limit": 1, "window": 60});
+    assert_eq!(control.post("/ratelimit", limit).await["routes"], 1);
+    assert_eq!((get(&lobby), get(&lobby)), (200, 429));
+    control.post("/ratelimit", json!({"count": 2})).await;
+    control.post("/ratelimit", json!({"clear": true})).await;
+    assert_eq!((get(&lobby), get(&lobby)), (200, 200));
+    control
+        .post(
+            "/ratelimit",
+            json!({"count": 1, "scope": "global", "retry_after": 0.5}),
+        )
+        .await;
+    assert_eq!((get("/users/@me"), get("/users/@me")), (429, 200));
+    control
+        .post(
+            "/fail5xx",
+            json!({"count": 2, "status": 503, "match": "/channels/{id}"}),
+        )
+        .await;
+    assert_eq!(
+        (get(&lobby), get("/users/@me"), get(&lobby), get(&lobby)),
+        (503, 200, 503, 200)
+    );
+    control
+        .post("/fault", json!({"match": "GET", "what": {"body": {"status": 418, "content_type": "a/b", "body": ""}}}))
+        .await;
+    assert_eq!((get(&lobby), get(&lobby)), (418, 200));
+    control.post("/ban", json!({"ms": 60_000})).await;
+    assert_eq!(get(&lobby), 429);
+    control.post("/clear", json!({})).await;
+    assert_eq!(get(&lobby), 200);
+    for (path, body) in [
+        ("/ratelimit", json!({})),
+        (
+            "/ratelimit",
+            json!({"route": "GET /nothing", "limit": 1, "window": 1}),
+        ),
+        (
+            "/ratelimit",
+            json!({"route": "GET /gateway", "limit": 1, "window": -1}),
+        ),
+        ("/fail5xx", json!({"status": 404})),
+        ("/mute_acks", json!({})),
+        ("/channel", json!({"name": "x", "type": 99})),
+    ] {
+        assert_eq!(
+            control.call("POST", path, &body).await.0,
+            400,
+            "{path} {body}"
+        );
+    }
+    let voice = json!({"target": "voice"});
+    assert_eq!(control.call("POST", "/drop", &voice).await.0, 501);
+}
+
+#[tokio::test]
+async fn acks_are_muted_for_a_while() {
+    let control = start().await;
+    let mut client = bot(&control).await;
+    control.post("/mute_acks", json!({"ms": 200})).await;
+    client.heartbeat().await;
+    let begin = control.sim.now();
+    loop {
+        client.heartbeat().await;
+        let read = tokio::time::timeout(std::time::Duration::from_millis(50), client.read()).await;
+        if let Ok(Read::Payload(payload)) = read {
+            assert_eq!(payload["op"], 11);
+            break;
+        }
+    }
+    assert!(control.sim.now() - begin >= std::time::Duration::from_millis(100));
+}
+
+#[tokio::test]
+async fn people_and_channels_come_and_go() {
+    let control = start().await;
+    let made = control.post("/person", json!({"name": "bob"})).await;
+    let room = control.post("/channel", json!({"name": "Room"})).await;
+    let text = control
+        .post("/channel", json!({"name": "t", "type": 0}))
+        .await;
+    let to_room = json!({"user_id": made["user_id"], "channel_id": room["channel_id"]});
+    assert_eq!(
+        control.call("POST", "/move", &to_room).await.0,
+        400,
+        "not in voice"
+    );
+    let mut join = to_room.clone();
+    join["channel_id"] = json!(control.about.voice_channel_id);
+    join["self_mute"] = json!(true);
+    control.post("/voice", join).await;
+    control.post("/move", to_room).await;
+    let (_, world) = control.call("GET", "/world", &Value::Null).await;
+    let state = &world["voice_states"][0];
+    assert_eq!(
+        (&state["channel_id"], &state["self_mute"]),
+        (&room["channel_id"], &json!(true))
+    );
+    control
+        .post(
+            "/move",
+            json!({"user_id": made["user_id"], "channel_id": null}),
+        )
+        .await;
+    control
+        .post("/delete_channel", json!({"channel_id": text["channel_id"]}))
+        .await;
+    let (_, world) = control.call("GET", "//world/", &Value::Null).await;
+    assert_eq!(world["voice_states"], json!([]));
+    assert_eq!(world["channels"].as_array().unwrap().len(), 2);
+    let bot = control.about.bots[0].user_id;
+    control
+        .post(
+            "/permissions",
+            json!({"user_id": bot, "permissions": "1024"}),
+        )
+        .await;
+    let path = format!("/api/v10/guilds/{}/channels", control.about.guild_id);
+    let create = Request::new("POST", &path)
+        .bot(&control.about.bots[0].token)
+        .json(&json!({"name": "x"}));
+    assert_eq!(control.sim.rest(&create).status, 403);
 }

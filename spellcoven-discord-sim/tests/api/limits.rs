@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use spellcoven_discord_sim::{RateLimit, Request};
+use spellcoven_discord_sim::{Ban, RateLimit, Request, SharedHash};
 
 use super::support::{scene, scene_with};
 
@@ -197,4 +197,169 @@ proptest::proptest! {
             proptest::prop_assert!(inside <= 6, "{}", inside);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn routes_can_be_made_to_share_a_budget() {
+    let scene = scene_with(|b| {
+        b.rate_limit("both", RateLimit::per_seconds(3, 10))
+            .settings(|s| {
+                s.shared_hashes.push(SharedHash {
+                    name: "both".to_owned(),
+                    routes: vec![
+                        "GET /channels/{channel.id}".to_owned(),
+                        "GET /channels/{channel.id}/messages".to_owned(),
+                    ],
+                    one_budget: true,
+                });
+            })
+    });
+    let channel = format!("/channels/{}", scene.lobby);
+    let messages = format!("{channel}/messages");
+    let mut hashes = Vec::new();
+    for (path, left) in [(&channel, "2"), (&messages, "1"), (&channel, "0")] {
+        let answer = scene.get(path);
+        assert_eq!(answer.header("x-ratelimit-remaining"), Some(left));
+        hashes.push(answer.header("x-ratelimit-bucket").map(str::to_owned));
+    }
+    hashes.dedup();
+    assert_eq!(hashes.len(), 1);
+    assert_eq!(scene.get(&messages).status, 429);
+    let hall = scene.sim.add_voice_channel(scene.guild, "Hall");
+    assert_eq!(scene.get(&format!("/channels/{hall}")).status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_limit_is_over_all_bots_and_no_invalid_request() {
+    let scene = scene_with(|b| {
+        b.settings(|s| {
+            let limit = RateLimit::per_seconds(2, 10);
+            s.shared_limits
+                .insert("GET /channels/{channel.id}".to_owned(), limit);
+        })
+    });
+    let other = scene.sim.add_bot("other", scene.guild);
+    let path = format!("/channels/{}", scene.lobby);
+    assert_eq!(scene.get(&path).status, 200);
+    let request = Request::new("GET", &format!("/api/v10{path}")).bot(&other.token);
+    assert_eq!(scene.sim.rest(&request).status, 200);
+    let over = scene.sim.rest(&request);
+    assert_eq!(
+        (over.status, over.header("x-ratelimit-scope")),
+        (429, Some("shared"))
+    );
+    assert_eq!(
+        over.json()["message"],
+        "The resource is being rate limited."
+    );
+    assert_eq!(scene.sim.stats().invalid_requests, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn interactions_and_webhooks_are_outside_the_global_limit() {
+    let scene = scene_with(|b| b.settings(|s| s.global_limit = RateLimit::per_seconds(2, 1)));
+    for _ in 0..2 {
+        assert_eq!(scene.get("/users/@me").status, 200);
+    }
+    assert_eq!(scene.get("/users/@me").status, 429);
+    for (path, code) in [
+        ("/api/v10/interactions/1/token-of-it/callback", 10062),
+        ("/api/v10/webhooks/1/token-of-it", 10015),
+    ] {
+        for _ in 0..60 {
+            let answer = scene.sim.rest(&Request::new("POST", path).json(&json!({})));
+            assert_eq!(
+                (answer.status, answer.json()["code"].as_u64()),
+                (404, Some(code))
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_windows_of_the_global_limit_can_meet() {
+    let scene = scene_with(|b| b.settings(|s| s.default_limit = RateLimit::per_seconds(1000, 1)));
+    assert_eq!(scene.get("/users/@me").status, 200);
+    tokio::time::advance(Duration::from_millis(990)).await;
+    for _ in 0..49 {
+        assert_eq!(scene.get("/users/@me").status, 200);
+    }
+    tokio::time::advance(Duration::from_millis(10)).await;
+    for _ in 0..50 {
+        assert_eq!(scene.get("/users/@me").status, 200, "99 in 10 ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_invalid_requests_ban_the_address() {
+    for ban in [
+        Ban::Cloudflare { retry_after: true },
+        Ban::Cloudflare { retry_after: false },
+        Ban::Json,
+    ] {
+        let scene = scene_with(|b| {
+            b.settings(|s| {
+                s.invalid_limit = RateLimit::per_seconds(3, 600);
+                s.ban_time = Duration::from_secs(60);
+                s.ban = ban;
+            })
+        });
+        let wrong = Request::new("GET", "/api/v10/users/@me").bot("nobody's");
+        for _ in 0..2 {
+            assert_eq!(scene.sim.rest(&wrong).status, 401);
+            assert_eq!(scene.get("/nowhere").status, 404, "a 404 is not invalid");
+        }
+        assert_eq!(scene.sim.stats().invalid_requests, 2);
+        assert_eq!(scene.sim.rest(&wrong).status, 401);
+        tokio::time::advance(Duration::from_secs(20)).await;
+        let banned = scene.get("/users/@me");
+        assert_eq!(
+            (banned.status, banned.header("via")),
+            (429, None),
+            "also with a good token"
+        );
+        assert_eq!(banned.header("x-ratelimit-limit"), None);
+        let html = String::from_utf8_lossy(&banned.body).contains("error code: 1015");
+        assert_eq!(html, ban != Ban::Json);
+        let told = (ban == Ban::Cloudflare { retry_after: true }).then_some("40");
+        assert_eq!(banned.header("retry-after"), told);
+        tokio::time::advance(Duration::from_secs(40)).await;
+        assert_eq!(scene.get("/users/@me").status, 200);
+        let complaints = scene.sim.complaints();
+        assert!(
+            complaints
+                .iter()
+                .any(|entry| entry.to_string().contains("banned"))
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_set_by_a_test_is_taken_back() {
+    let scene = scene();
+    let path = format!("/channels/{}", scene.lobby);
+    assert_eq!(
+        scene
+            .sim
+            .limit_route("GET /channels/{id}", RateLimit::per_seconds(1, 60)),
+        1
+    );
+    assert_eq!(
+        scene
+            .sim
+            .limit_route("/nothing", RateLimit::per_seconds(1, 60)),
+        0
+    );
+    assert_eq!(scene.get(&path).status, 200);
+    assert_eq!(scene.get(&path).status, 429);
+    scene.sim.clear_rate_limits();
+    let answer = scene.get(&path);
+    assert_eq!(
+        (answer.status, answer.header("x-ratelimit-limit")),
+        (200, Some("50"))
+    );
+    scene.sim.ban_address(Duration::from_secs(5));
+    assert_eq!(scene.get(&path).status, 429);
+    scene.sim.ban_address(Duration::ZERO);
+    assert_eq!(scene.get(&path).status, 200);
 }

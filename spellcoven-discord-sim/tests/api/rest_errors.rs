@@ -311,3 +311,22 @@ async fn the_other_faults() {
     scene.sim.clear_rest_faults();
     assert!(!scene.get("/users/@me").hang_up);
 }
+
+#[tokio::test(start_paused = true)]
+async fn other_methods_are_405_and_head_is_get_without_a_body() {
+    let scene = scene();
+    let path = format!("/channels/{}", scene.lobby);
+    let refused = scene.send("POST", &path, &json!({}));
+    assert_eq!(refused.status, 405);
+    assert_eq!(refused.header("allow"), Some("GET, PATCH, DELETE"));
+    assert_eq!(refused.json()["message"], "405: Method Not Allowed");
+    let mut http = super::support::Http::connect(&scene.sim).await;
+    let (status, headers, body) = http
+        .call("HEAD", "/api/v10/users/@me", &scene.bot.token, None)
+        .await
+        .unwrap();
+    assert_eq!((status, body.len()), (200, 0));
+    assert_eq!(headers["content-type"], "application/json");
+    let nothing = scene.send("HEAD", "/nothing", &json!({}));
+    assert_eq!(nothing.status, 404);
+}

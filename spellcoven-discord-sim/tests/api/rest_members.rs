@@ -1,7 +1,7 @@
 //! Members and voice states over REST.
 
 use serde_json::json;
-use spellcoven_discord_sim::{Permissions, UserId};
+use spellcoven_discord_sim::{Intents, Permissions, UserId};
 
 use super::support::scene;
 
@@ -162,4 +162,104 @@ async fn members_and_voice_states_are_read() {
         (found["channel_id"].clone(), found["guild_id"].clone()),
         (json!(scene.lobby), json!(scene.guild))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_are_listed_and_searched() {
+    let scene = scene();
+    let path = format!("/guilds/{}/members", scene.guild);
+    let refused = scene.get(&path);
+    assert_eq!(
+        (refused.status, refused.json()["code"].as_u64()),
+        (403, Some(50001))
+    );
+    scene
+        .sim
+        .with(|w| w.settings_mut().privileged_intents = Intents::GUILD_MEMBERS);
+    assert_eq!(scene.get(&path).json().as_array().unwrap().len(), 1);
+    let all = scene.get(&format!("{path}?limit=1000")).json();
+    let all = all.as_array().unwrap();
+    assert_eq!(all.len(), 3, "owner, bot, alice");
+    let last = all[2]["user"]["id"].as_str().unwrap();
+    let after = scene.get(&format!("{path}?limit=1000&after={last}")).json();
+    assert_eq!(after.as_array().unwrap().len(), 0);
+    let found = scene.get(&format!("{path}/search?query=ALI")).json();
+    assert_eq!(found[0]["user"]["username"], "alice");
+    assert_eq!(scene.get(&format!("{path}/search")).status, 400);
+    assert_eq!(
+        scene.get(&format!("/users/{}", scene.alice)).json()["username"],
+        "alice"
+    );
+    assert_eq!(scene.get("/users/1").json()["code"], 10013);
+    let guilds = scene.get("/users/@me/guilds").json();
+    assert_eq!(guilds[0]["id"], scene.guild.to_string());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_takes_its_permission_and_ends() {
+    let scene = scene();
+    let path = format!("/guilds/{}/members/{}", scene.guild, scene.alice);
+    let until = |text: &str| {
+        scene.send(
+            "PATCH",
+            &path,
+            &json!({ "communication_disabled_until": text }),
+        )
+    };
+    assert_eq!(until("2026-11-23T01:00:00Z").status, 403);
+    let bits = Permissions::DEFAULT_BOT | Permissions::MODERATE_MEMBERS;
+    scene
+        .sim
+        .set_permissions(&scene.bot, scene.guild, bits)
+        .unwrap();
+    let set = until("2026-11-23T01:00:00Z");
+    assert_eq!(set.status, 200, "{:?}", set.json());
+    assert_eq!(
+        set.json()["communication_disabled_until"],
+        "2026-11-23T01:00:00.000000+00:00"
+    );
+    assert!(scene.sim.join(scene.alice, scene.lobby).is_err());
+    assert_eq!(until("2027-01-23T01:00:00Z").status, 400, "over 28 days");
+    assert_eq!(until("soon").status, 400);
+    tokio::time::advance(std::time::Duration::from_secs(3600)).await;
+    scene.sim.join(scene.alice, scene.lobby).unwrap();
+    let null = json!({ "communication_disabled_until": null });
+    assert_eq!(scene.send("PATCH", &path, &null).status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bot_renames_itself_and_gives_no_role_that_is_not_below_its_own() {
+    let scene = scene();
+    let me = format!("/guilds/{}/members/@me", scene.guild);
+    let named = scene.send("PATCH", &me, &json!({"nick": "Robot"}));
+    assert_eq!(
+        (named.status, &named.json()["nick"]),
+        (200, &json!("Robot"))
+    );
+    let bits = Permissions::DEFAULT_BOT | Permissions::MANAGE_ROLES;
+    scene
+        .sim
+        .set_permissions(&scene.bot, scene.guild, bits)
+        .unwrap();
+    let roles = scene.get(&format!("/guilds/{}/roles", scene.guild)).json();
+    let own = roles
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|role| role["managed"] == true)
+        .unwrap();
+    let member = format!("/guilds/{}/members/{}", scene.guild, scene.alice);
+    let role = own["id"].as_str().unwrap();
+    for (method, path, body) in [
+        ("PUT", format!("{member}/roles/{role}"), json!({})),
+        ("PATCH", member.clone(), json!({ "roles": [role] })),
+    ] {
+        let refused = scene.send(method, &path, &body);
+        assert_eq!(
+            (refused.status, refused.json()["code"].as_u64()),
+            (403, Some(50013))
+        );
+    }
+    let unknown = scene.send("PUT", &format!("{member}/roles/7"), &json!({}));
+    assert_eq!(unknown.json()["code"], 10011);
 }

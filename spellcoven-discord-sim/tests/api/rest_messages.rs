@@ -106,3 +106,47 @@ async fn what_cannot_be_sent() {
     }
     assert!(scene.sim.messages(scene.lobby).is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn messages_are_listed_read_and_deleted() {
+    let scene = scene();
+    let mut client = scene.ready_with(129 | 512).await;
+    let path = format!("/channels/{}/messages", scene.lobby);
+    let mut ids = Vec::new();
+    for number in 0..5 {
+        let sent = scene.send("POST", &path, &json!({"content": format!("m{number}")}));
+        ids.push(sent.json()["id"].as_str().unwrap().to_owned());
+        client.expect("MESSAGE_CREATE").await;
+    }
+    let list = |query: &str| -> Vec<String> {
+        let answer = scene.get(&format!("{path}{query}"));
+        assert_eq!(answer.status, 200, "{query}");
+        let list = answer.json();
+        let list = list.as_array().unwrap().iter();
+        list.map(|m| m["content"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(list(""), ["m4", "m3", "m2", "m1", "m0"]);
+    assert_eq!(list("?limit=2"), ["m4", "m3"]);
+    assert_eq!(list(&format!("?before={}&limit=2", ids[2])), ["m1", "m0"]);
+    assert_eq!(list(&format!("?after={}&limit=2", ids[1])), ["m3", "m2"]);
+    assert_eq!(
+        list(&format!("?around={}&limit=3", ids[2])),
+        ["m3", "m2", "m1"]
+    );
+    assert_eq!(scene.get(&format!("{path}?limit=101")).status, 400);
+    let one = format!("{path}/{}", ids[2]);
+    assert_eq!(scene.get(&one).json()["content"], "m2");
+    assert_eq!(scene.delete(&one).status, 204);
+    assert_eq!(client.expect("MESSAGE_DELETE").await["id"], ids[2]);
+    for gone in [scene.get(&one), scene.delete(&one)] {
+        assert_eq!(
+            (gone.status, gone.json()["code"].as_u64()),
+            (404, Some(10008))
+        );
+    }
+    let other = scene.sim.add_bot("other", scene.guild);
+    let request = scene.call("DELETE", &format!("{path}/{}", ids[0]));
+    let foreign = Request::new("DELETE", &request.path).bot(&other.token);
+    assert_eq!(scene.sim.rest(&foreign).status, 403, "another's");
+}
