@@ -36,6 +36,9 @@ mod server_jwt;
 #[cfg(feature = "server")]
 #[path = "api/server_logs.rs"]
 mod server_logs;
+#[cfg(all(feature = "server", target_os = "linux"))]
+#[path = "api/server_memory.rs"]
+mod server_memory;
 #[cfg(feature = "server")]
 #[path = "api/server_support.rs"]
 mod server_support;

@@ -7,7 +7,6 @@ use tokio::time::Instant;
 use super::{
     auth::{AuthError, TokenError, Verified},
     limits::Limits,
-    policy::User,
 };
 use crate::wire::{ClientMessage, ErrorCode, ResumePoint, close};
 
@@ -23,7 +22,8 @@ const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 #[derive(Debug)]
 pub(crate) struct Session {
     phase: Phase,
-    user: Option<Arc<User>>,
+    /// The `sub` of the first token; its other claims are not kept, since connections are many.
+    sub: Option<Arc<str>>,
     auth_deadline: Instant,
     expires: Instant,
     heard: Instant,
@@ -61,7 +61,7 @@ pub(crate) enum Action {
     Verify(String),
     /// The first token was good: acknowledge and begin to deliver.
     Open {
-        user: Arc<User>,
+        sub: Arc<str>,
         resume: Option<ResumePoint>,
     },
     /// A later token was good: acknowledge.
@@ -125,7 +125,7 @@ impl Session {
     pub(crate) fn new(now: Instant, limits: SessionLimits) -> Self {
         Self {
             phase: Phase::Start,
-            user: None,
+            sub: None,
             auth_deadline: now + limits.auth_deadline,
             expires: now + FAR,
             heard: now,
@@ -210,9 +210,9 @@ impl Session {
             }
         };
         if self
-            .user
+            .sub
             .as_ref()
-            .is_some_and(|user| user.sub != verified.user.sub)
+            .is_some_and(|sub| **sub != *verified.user.sub)
         {
             return Some(self.refuse(TokenError::OtherUser));
         }
@@ -227,9 +227,9 @@ impl Session {
         match std::mem::replace(&mut self.phase, Phase::Live) {
             Phase::First(resume) => {
                 self.expires = now + left.min(FAR);
-                let user = Arc::new(verified.user);
-                self.user = Some(Arc::clone(&user));
-                Some(Action::Open { user, resume })
+                let sub: Arc<str> = verified.user.sub.into();
+                self.sub = Some(Arc::clone(&sub));
+                Some(Action::Open { sub, resume })
             }
             Phase::Again => {
                 self.expires = now + left.min(FAR);

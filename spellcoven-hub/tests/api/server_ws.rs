@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use async_tungstenite::tungstenite::Message;
+use async_tungstenite::{
+    client_async_with_config,
+    tungstenite::{Message, client::IntoClientRequest, protocol::WebSocketConfig},
+};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
 use spellcoven_hub::server::Limits;
+use tokio_util::compat::TokioAsyncReadCompatExt;
 
 use crate::server_support::{GUILD, ORIGIN, START_MS, Socket, World};
 
@@ -368,6 +372,65 @@ async fn a_stopping_hub_closes_many_clients_one_after_the_other() {
         "{times:?}"
     );
     assert!(told > 100, "{told}");
+}
+
+/// Sockets that take no frame above 4 KiB, with this much room on the way.
+async fn small_frames(world: &World, buffer: usize) -> Socket {
+    let request = "ws://hub.example/api/ws".into_client_request().unwrap();
+    let config = WebSocketConfig::default().max_frame_size(Some(4096));
+    let io = world.connect(buffer).compat();
+    let (ws, _) = client_async_with_config(request, io, Some(config))
+        .await
+        .unwrap();
+    let mut socket = Socket { ws, protocol: None };
+    let ack = socket.auth(&world.token("alice"), None).await;
+    assert_eq!(ack["event"], "auth.ok");
+    socket
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_message_comes_in_pieces_and_nothing_in_between() {
+    let world = World::new();
+    let rooms: Vec<_> = (0..200)
+        .map(|id| json!({ "channelId": (1000 + id).to_string(), "name": "ü".repeat(60), "userLimit": 4, "members": [] }))
+        .collect();
+    let snapshot = json!({ "guildId": "1", "rooms": rooms });
+    world.post("guild.snapshot", snapshot).await;
+    for buffer in [100, 64 * 1024] {
+        let mut socket = small_frames(&world, buffer).await;
+        socket.send(json!({ "type": "snapshot" })).await;
+        // The snapshot is on its way when these are told.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        socket
+            .ws
+            .send(Message::Ping(Bytes::from_static(b"x")))
+            .await
+            .unwrap();
+        world.join(5, 9).await;
+        world
+            .post(
+                "voice.left",
+                json!({ "guildId": "1", "channelId": "9", "userId": "5" }),
+            )
+            .await;
+        socket.send(json!({ "type": "nonsense" })).await;
+        let message = socket.next().await;
+        assert_eq!(message["event"], "room.snapshot");
+        let rooms = message["payload"]["rooms"].as_array().unwrap();
+        assert!(rooms.len() >= 200);
+        // Whole to its end, and then what is due: events, the error, the close.
+        let code = loop {
+            match socket.ws.next().await {
+                Some(Ok(Message::Text(text))) => {
+                    serde_json::from_str::<Value>(&text).unwrap();
+                }
+                Some(Ok(Message::Close(Some(frame)))) => break u16::from(frame.code),
+                Some(Ok(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(code, 1008);
+    }
 }
 
 /// A handshake's status and error code, with some headers changed; an empty value takes one away.

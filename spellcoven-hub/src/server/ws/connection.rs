@@ -20,7 +20,6 @@ use crate::{
         core::to_text,
         hub::Shared,
         metrics::Metrics,
-        policy::User,
         registry::Place,
         session::{Action, Close, Session, SessionLimits},
     },
@@ -44,7 +43,7 @@ struct Connection<S> {
     session: Session,
     verifying: Option<Verifying>,
     place: Place,
-    user: Option<Arc<User>>,
+    user: Option<Arc<str>>,
     /// This connection's part of the gauge.
     buffered: u64,
     request_id: String,
@@ -184,7 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 let verifier = self.shared.verifier.clone();
                 self.verifying = Some(Box::pin(async move { verifier.verify(&token).await }));
             }
-            Action::Open { user, resume } => return self.open(user, resume),
+            Action::Open { sub, resume } => return self.open(sub, resume),
             Action::Extended => {
                 let seq = self.pump.position();
                 self.acknowledge(seq, None);
@@ -203,8 +202,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     /// The first token was good: from one look at the core come the place in the log and, if need be, the snapshot, so that
     /// nothing is lost or told twice in between.
-    fn open(&mut self, user: Arc<User>, resume: Option<ResumePoint>) -> Option<End> {
-        if !self.place.identify(&user.sub) {
+    fn open(&mut self, user: Arc<str>, resume: Option<ResumePoint>) -> Option<End> {
+        if !self.place.identify(&user) {
             let reason = close::reason::TOO_MANY_CONNECTIONS;
             return Some(End::Close(Close::quiet(
                 close::TOO_MANY_CONNECTIONS,
@@ -228,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         Metrics::add(&metrics.snapshots, u64::from(resumed == Some(false)));
         let request_id = self.request_id.as_str();
         tracing::info!(
-            user = user.sub,
+            user = &*user,
             resumed,
             request_id,
             "WebSocket client connected"
@@ -299,7 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             End::Gone => (None, "client_gone"),
         };
         metrics.closed.add(reason);
-        let user = self.user.as_ref().map(|user| user.sub.as_str());
+        let user = self.user.as_deref();
         tracing::info!(
             user,
             code,

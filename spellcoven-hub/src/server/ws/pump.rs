@@ -11,7 +11,13 @@ use async_tungstenite::{
     tungstenite::{
         Error, Message, Utf8Bytes,
         error::ProtocolError,
-        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
+        protocol::{
+            CloseFrame, Role, WebSocketConfig,
+            frame::{
+                Frame,
+                coding::{CloseCode, Data, OpCode},
+            },
+        },
     },
 };
 use bytes::Bytes;
@@ -21,12 +27,16 @@ use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 use crate::server::log::{Cursor, Head};
 
-/// Bytes handed to the socket at once. Small, since the WebSocket's write buffer keeps this size for good.
-const BATCH: usize = 8 * 1024;
+/// Bytes handed to the socket at once. Small, since the WebSocket's write buffer never shrinks again: after a flood, a
+/// connection keeps this and a piece, rounded up.
+const BATCH: usize = 3 * 1024;
+/// A longer message is sent in pieces of this size (RFC 6455, section 5.4), for the same reason: a snapshot would leave a buffer
+/// of its size behind with everyone who got it.
+const PIECE: usize = 2 * 1024;
 /// Answers that may wait for a client; until it takes them, nothing more is read from it.
 const MAX_DIRECT: usize = 16;
-/// The read buffer of an idle connection.
-const READ_BUFFER: usize = 4 * 1024;
+/// The read buffer of an idle connection; clients send little. It grows with a message that is larger.
+const READ_BUFFER: usize = 512;
 
 /// Moves messages between a WebSocket and the log, both ways at once, without a lock.
 pub(super) struct Pump<S> {
@@ -36,6 +46,8 @@ pub(super) struct Pump<S> {
     /// A snapshot, to be sent when the reader stands at this number.
     snapshot: Option<(u64, Utf8Bytes)>,
     cursor: Option<Cursor>,
+    /// What is left of a message that is sent in pieces; nothing but control frames may come in between.
+    rest: Bytes,
     /// The bytes of the log up to which everything was handed to the transport.
     flushed: u64,
     /// Where the log ended when the client resumed: what it had missed does not count as slowness.
@@ -67,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             // Nothing is written before the flush, so a batch costs one write.
-            .write_buffer_size(2 * BATCH)
+            .write_buffer_size(2 * (BATCH + PIECE))
             .max_message_size(Some(max_message))
             .max_frame_size(Some(max_message));
         let ws = WebSocketStream::from_raw_socket(io.compat(), Role::Server, Some(config)).await;
@@ -76,6 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
             direct: VecDeque::new(),
             snapshot: None,
             cursor: None,
+            rest: Bytes::new(),
             flushed: 0,
             catch_up: 0,
             dirty: false,
@@ -156,7 +169,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
 
     /// Says farewell and waits until the peer has answered, at most so long.
     pub(super) async fn close(&mut self, code: u16, reason: &'static str, wait: Duration) {
-        // Events of the log are not sent any more: the client resumes after the last that it got.
+        // Events of the log are not sent any more: the client resumes after the last that it got. A message that is half
+        // sent is completed, since an error message may follow.
         self.cursor = None;
         self.snapshot = None;
         let frame = CloseFrame {
@@ -187,6 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
     /// Writes what is left after the peer closed, at most so long.
     pub(super) async fn finish(&mut self, wait: Duration) {
         self.cursor = None;
+        self.rest = Bytes::new();
         self.snapshot = None;
         // The answer to the close frame is in the WebSocket's buffer.
         self.dirty = true;
@@ -226,18 +241,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
             }
             let mut bytes = 0;
             while bytes < BATCH {
+                match Pin::new(&mut self.ws).poll_ready(cx) {
+                    Poll::Ready(result) => result?,
+                    // Only after a blocked write, and then `dirty` was set and the flush came first.
+                    Poll::Pending => return Ok(false),
+                }
                 let Some(message) = self.next_message() else {
                     break;
                 };
                 bytes += message.len();
-                match Pin::new(&mut self.ws).poll_ready(cx) {
-                    Poll::Ready(result) => result?,
-                    // Only after a blocked write, and then `dirty` was set and the flush came first.
-                    Poll::Pending => {
-                        self.direct.push_front(message);
-                        return Ok(false);
-                    }
-                }
                 Pin::new(&mut self.ws).start_send(message)?;
                 self.dirty = true;
             }
@@ -248,6 +260,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
     }
 
     fn next_message(&mut self) -> Option<Message> {
+        if !self.rest.is_empty() {
+            let piece = self.rest.split_to(PIECE.min(self.rest.len()));
+            let last = self.rest.is_empty();
+            let piece = Frame::message(piece, OpCode::Data(Data::Continue), last);
+            return Some(Message::Frame(piece));
+        }
+        match self.next_whole()? {
+            Message::Text(text) if text.len() > PIECE => {
+                self.rest = text.into();
+                let piece = self.rest.split_to(PIECE);
+                let piece = Frame::message(piece, OpCode::Data(Data::Text), false);
+                Some(Message::Frame(piece))
+            }
+            message => Some(message),
+        }
+    }
+
+    fn next_whole(&mut self) -> Option<Message> {
         if let Some(message) = self.direct.pop_front() {
             return Some(message);
         }
