@@ -144,8 +144,9 @@ const list = {
   async muted_acks() {
     await resumes(async () => {
       const mark = await control.mark();
-      await control.post('mute_acks', { ms: 9000 });
+      await control.post('mute_acks', { ms: 20_000 });
       await until('a resume', async () => (await control.since(mark, 'resumed')).length > 0);
+      await control.post('mute_acks', { on: false });
     });
   },
   async server_error() {

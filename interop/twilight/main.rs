@@ -214,13 +214,14 @@ impl Checks {
             }
             Trouble::MutedAcks => {
                 self.simulator
-                    .post("mute_acks", json!({"ms": 9000}))
+                    .post("mute_acks", json!({"ms": 20_000}))
                     .await?
             }
         };
         if matches!(trouble, Trouble::MutedAcks) {
             // Any event would tell twilight that the connection lives.
             self.simulator.until(mark, "resumed").await?;
+            self.simulator.post("mute_acks", json!({"on": false})).await?;
         }
         self.simulator
             .voice(person, Some(&self.lobby.to_string()))

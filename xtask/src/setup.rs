@@ -30,7 +30,7 @@ const NODE: &[Need] = &[
     },
 ];
 
-/// The same for discord.py.
+/// The same for discord.py and hikari.
 const PYTHON: &[Need] = &[Need {
     what: "Python 3 with venv and pip",
     probe: &["python3", "-c", "import ensurepip, venv"],
@@ -62,7 +62,7 @@ pub(crate) fn interop(clients: &[Client]) -> Result<(), Error> {
     if clients.contains(&Client::Discordjs) {
         provide(NODE)?;
     }
-    if clients.contains(&Client::Discordpy) {
+    if clients.contains(&Client::Discordpy) || clients.contains(&Client::Hikari) {
         provide(PYTHON)?;
     }
     Ok(())

@@ -18,6 +18,8 @@ pub(crate) enum Client {
     Discordjs,
     /// discord.py
     Discordpy,
+    /// hikari
+    Hikari,
 }
 
 impl Client {
@@ -27,13 +29,14 @@ impl Client {
             Self::TwilightZlib => "twilight-zlib",
             Self::Discordjs => "discordjs",
             Self::Discordpy => "discordpy",
+            Self::Hikari => "hikari",
         }
     }
 
     pub(super) const fn simulator_options(self) -> &'static [&'static str] {
         match self {
             Self::TwilightZstd | Self::TwilightZlib => &["--scope-on-all"],
-            Self::Discordjs | Self::Discordpy => &[],
+            Self::Discordjs | Self::Discordpy | Self::Hikari => &[],
         }
     }
 
@@ -48,7 +51,7 @@ impl Client {
         match self {
             Self::TwilightZstd | Self::TwilightZlib => self.twilight(folder),
             Self::Discordjs => self.discordjs(&own),
-            Self::Discordpy => self.discordpy(&own),
+            Self::Discordpy | Self::Hikari => self.python(&own),
         }
     }
 
@@ -92,7 +95,7 @@ impl Client {
         Ok(command)
     }
 
-    fn discordpy(self, own: &Path) -> Result<Command, Error> {
+    fn python(self, own: &Path) -> Result<Command, Error> {
         let python = own.join("bin/python");
         if !python.exists() {
             run(Command::new("python3").args(["-m", "venv"]).arg(own))?;
@@ -108,7 +111,8 @@ impl Client {
             ])
             .arg(self.source().join("requirements.txt")))?;
         let mut command = Command::new(&python);
-        command.arg(self.source().join("check.py"));
+        // -B: no compiled files in the source tree.
+        command.arg("-B").arg(self.source().join("check.py"));
         Ok(command)
     }
 }
