@@ -13,4 +13,5 @@ mod api {
     mod exactly_once;
     mod observer;
     mod recovery;
+    mod rest_faults;
 }

@@ -223,7 +223,7 @@ pub struct RestFault {
     pub times: u32,
     /// What happens to them.
     pub what: RestFaultKind,
-    /// Before or after execution.
+    /// Before or after execution; see [`executes`](Self::executes).
     #[serde(default)]
     pub when: When,
 }
@@ -256,6 +256,14 @@ impl RestFault {
     pub fn after_execution(mut self) -> Self {
         self.when = When::After;
         self
+    }
+
+    /// Whether a request that it strikes is executed: [`when`](Self::when) says it, but for faults that work on the real
+    /// answer, and for 429s and 202s, which Discord gives only to requests that it does not execute.
+    #[must_use]
+    pub const fn executes(&self) -> bool {
+        let refuses = self.what.is_limit() || matches!(self.what, RestFaultKind::Accepted { .. });
+        self.what.needs_execution() || (matches!(self.when, When::After) && !refuses)
     }
 
     pub(crate) fn strikes(&self, method: &str, path: &str) -> bool {

@@ -41,9 +41,15 @@ async fn each_kind_strikes_once_before_or_after_execution() {
     for what in RestFaultKind::one_of_each() {
         for when in [When::Before, When::After] {
             let (_, rooms, _) = struck(&what, when).await;
-            let executed = when == When::After || what.needs_execution();
+            let mut fault = RestFault::once("", what.clone());
+            fault.when = when;
+            let executed = fault.executes();
             assert_eq!(rooms, usize::from(executed), "{what:?} {when:?}");
         }
+        // A 429 or 202 comes instead of execution, always.
+        let limit = matches!(what.kind(), 3..=7);
+        let late = RestFault::once("", what).after_execution();
+        assert_eq!(late.executes(), !limit);
     }
 }
 

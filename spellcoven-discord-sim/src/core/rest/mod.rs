@@ -30,7 +30,7 @@ use crate::clock::http_date;
 use crate::ids::{GuildId, UserId};
 use crate::journal::{EntryKind, RestRequest};
 use crate::permissions::Permissions;
-use crate::rest_faults::{RestFault, When};
+use crate::rest_faults::RestFault;
 use error::ApiError;
 use faults::too_many;
 use limits::Checked;
@@ -109,9 +109,7 @@ impl World {
             return refused;
         }
         let fault = self.take_rest_fault(&request.method, plain.as_deref().unwrap_or(path));
-        let skip = fault
-            .as_ref()
-            .is_some_and(|fault| fault.when == When::Before && !fault.what.needs_execution());
+        let skip = fault.as_ref().is_some_and(|fault| !fault.executes());
         let mut executed = false;
         let mut response = if skip {
             Response::new(500, &Value::Null)
