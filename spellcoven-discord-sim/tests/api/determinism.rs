@@ -1,9 +1,11 @@
 //! The same seed, the same run.
 
-use serde_json::json;
-use spellcoven_discord_sim::Sim;
+use std::time::Duration;
 
-use super::support::{Client, INTENTS, Scene, scene_with};
+use serde_json::json;
+use spellcoven_discord_sim::{RateLimit, RestFault, RestFaultKind, Sim, WhileAway};
+
+use super::support::{Client, Http, INTENTS, Read, Scene, scene_with};
 
 async fn run(seed: u64) -> String {
     let scene: Scene = scene_with(|b| b.seed(seed));
@@ -34,6 +36,54 @@ async fn the_same_seed_is_the_same_run_and_another_is_another() {
     let first = run(11).await;
     assert_eq!(first, run(11).await);
     assert_ne!(first, run(12).await);
+}
+
+/// Limits, bans, faults over HTTP, and events while a bot is away, a few minutes of virtual time in all.
+async fn troubled_run(seed: u64) -> String {
+    let scene = scene_with(|b| {
+        b.seed(seed)
+            .heartbeat_interval(Duration::from_secs(3600))
+            .settings(|s| s.invalid_limit = RateLimit::per_seconds(30, 600))
+    });
+    let mut client = scene.ready().await;
+    for what in RestFaultKind::one_of_each() {
+        scene.sim.fail_rest(RestFault::once("POST", what));
+        let mut http = Http::connect(&scene.sim).await;
+        let path = format!("/api/v10/guilds/{}/channels", scene.guild);
+        let room = json!({"name": "x", "type": 2});
+        // The journal tells what came of it.
+        let _ = http
+            .call("POST", &path, &scene.bot.token, Some(&room))
+            .await;
+    }
+    let path = format!("/channels/{}/permissions/{}", scene.lobby, scene.alice);
+    for _ in 0..40 {
+        scene.delete(&path);
+    }
+    let away = vec![WhileAway::Join(scene.alice, scene.lobby)];
+    scene.sim.while_away(&scene.bot, away);
+    scene.sim.cut(&scene.bot);
+    while client.read().await != Read::Dropped {}
+    let (session, seq) = (client.session.clone(), client.seq);
+    let mut client = scene.connect().await;
+    client.hello().await;
+    client.resume(&scene.bot.token, &session, seq).await;
+    client.expect("VOICE_STATE_UPDATE").await;
+    client.expect("RESUMED").await;
+    let stats = scene.sim.stats();
+    assert_eq!((stats.resumes, stats.replayed), (1, 1));
+    assert!(stats.rest_by_status[&429] > 3 && stats.rest_by_status[&403] >= 20);
+    format!(
+        "{stats:?}\n{}",
+        serde_json::to_string(&scene.sim.journal()).unwrap()
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_seed_is_the_same_trouble() {
+    let first = troubled_run(11).await;
+    assert_eq!(first, troubled_run(11).await);
+    assert_ne!(first, troubled_run(12).await);
 }
 
 #[tokio::test(start_paused = true)]
