@@ -27,6 +27,13 @@ pub(super) struct Whom {
     user_id: Option<UserId>,
 }
 
+impl Whom {
+    /// Whether this bot is meant.
+    pub(super) fn is(&self, bot: UserId) -> bool {
+        self.user_id.is_none_or(|wanted| wanted == bot)
+    }
+}
+
 impl Call<'_> {
     /// The body as what is wanted; an empty one is `{}`.
     pub(super) fn body<T: DeserializeOwned>(&self) -> Result<T, (u16, String)> {

@@ -59,16 +59,22 @@ pub(super) fn reconnect(call: &Call<'_>) -> Done {
         }
     };
     // One bot's absence is enough: the others see the same events as they happen.
-    let events = std::cell::Cell::new(events);
-    call.strike(&wanted.whom, |bot| {
-        let events = events.take();
-        if !events.is_empty() {
-            call.sim.while_away(bot, events);
+    let leaving = call
+        .about
+        .bots
+        .iter()
+        .map(|bot| bot.user_id)
+        .find(|bot| wanted.whom.is(*bot) && call.sim.live_sessions(*bot) > 0);
+    match leaving {
+        Some(bot) if !events.is_empty() => call.sim.while_away(bot, events),
+        None if !events.is_empty() => {
+            return Err((400, "no bot is connected that could be away".to_owned()));
         }
-        match wanted.grace_ms {
-            Some(ms) => call.sim.reconnect_after(bot, Duration::from_millis(ms)),
-            None => call.sim.reconnect(bot),
-        }
+        _ => {}
+    }
+    call.strike(&wanted.whom, |bot| match wanted.grace_ms {
+        Some(ms) => call.sim.reconnect_after(bot, Duration::from_millis(ms)),
+        None => call.sim.reconnect(bot),
     })
 }
 

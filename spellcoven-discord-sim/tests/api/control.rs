@@ -159,6 +159,9 @@ impl Control {
 #[tokio::test]
 async fn what_happens_while_a_bot_is_away_is_replayed() {
     let control = start().await;
+    let nobody = json!({ "emit_while_away": 1 });
+    let (status, _) = control.call("POST", "/reconnect", &nobody).await;
+    assert_eq!(status, 400, "nobody is there to go away");
     let mut client = bot(&control).await;
     control
         .post(

@@ -118,6 +118,31 @@ async fn the_third_rename_meets_the_hidden_limit_and_other_edits_do_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn names_and_topics_count_apart_in_each_channel() {
+    let scene = scene_with(|b| {
+        let wide = RateLimit::per_seconds(100, 15);
+        b.rate_limit("PATCH /channels/{channel.id}", wide)
+    });
+    let patch = |channel, body| {
+        scene
+            .send("PATCH", &format!("/channels/{channel}"), &body)
+            .status
+    };
+    let text = scene.sim.add_text_channel(scene.guild, "t");
+    for n in 0..2 {
+        assert_eq!(patch(text, json!({"name": format!("n{n}")})), 200);
+    }
+    assert_eq!(patch(text, json!({"name": "n2"})), 429);
+    for n in 0..2 {
+        assert_eq!(patch(text, json!({"topic": format!("t{n}")})), 200);
+    }
+    assert_eq!(patch(text, json!({"topic": "t2"})), 429);
+    assert_eq!(patch(text, json!({"nsfw": true})), 200);
+    let other = scene.sim.add_text_channel(scene.guild, "u");
+    assert_eq!(patch(other, json!({"name": "n2", "topic": "t2"})), 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn fifty_in_a_second_over_all_routes() {
     let scene = scene_with(|b| b.settings(|s| s.default_limit = RateLimit::per_seconds(1000, 1)));
     let lobby = format!("/channels/{}", scene.lobby);
