@@ -40,6 +40,56 @@ impl Backoff {
     }
 }
 
+/// A session whose connections held for so long together was worth its identify.
+const LASTING: Duration = Duration::from_secs(60);
+/// So many new sessions in a row may come without an extra wait.
+const FREE_RENEWALS: u32 = 4;
+const RENEWAL_BASE: Duration = Duration::from_secs(5);
+const RENEWAL_CAP: Duration = Duration::from_secs(300);
+
+/// Slows identifies down where one new session after the other does not last:
+/// from the fifth in a row on the wait is 5, 10, 20 … 300 s ± 50 %. A service
+/// that takes each identify and ends the session at once would else cost the
+/// day's thousand within an hour or two.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Renewals {
+    begun: bool,
+    uptime: Duration,
+    short: u32,
+}
+
+impl Renewals {
+    /// A connection of the session was up for this long.
+    pub(crate) fn was_up(&mut self, uptime: Duration) {
+        self.uptime += uptime;
+    }
+
+    /// READY: a new session.
+    pub(crate) fn begin(&mut self) {
+        self.short = self.short_with_this();
+        self.uptime = Duration::ZERO;
+        self.begun = true;
+    }
+
+    /// The least wait before a connection that needs a new session.
+    pub(crate) fn wait(&self, rng: &mut fastrand::Rng) -> Duration {
+        match self.short_with_this().checked_sub(FREE_RENEWALS) {
+            None => Duration::ZERO,
+            Some(over) => (RENEWAL_BASE * (1 << over.min(6)))
+                .min(RENEWAL_CAP)
+                .mul_f64(0.5 + rng.f64()),
+        }
+    }
+
+    fn short_with_this(&self) -> u32 {
+        if self.begun && self.uptime < LASTING {
+            self.short.saturating_add(1)
+        } else {
+            0
+        }
+    }
+}
+
 /// A duration drawn evenly from `min..max`.
 pub(crate) fn between(rng: &mut fastrand::Rng, min: Duration, max: Duration) -> Duration {
     min + max.saturating_sub(min).mul_f64(rng.f64())

@@ -148,6 +148,7 @@ impl Protocol {
         };
         let seq = envelope.s.unwrap_or_default();
         self.resumes = ResumeRecord::default();
+        self.renewals.begin();
         self.session = Some(Session {
             state: SessionState {
                 session_id: ready.session_id.clone(),

@@ -189,7 +189,11 @@ impl Protocol {
     /// attempt, at least for `wait`.
     fn lost(&mut self, wait: Duration, now: Instant) {
         match self.phase {
-            Phase::Active { since } => self.backoff.ended(now.saturating_duration_since(since)),
+            Phase::Active { since } => {
+                let uptime = now.saturating_duration_since(since);
+                self.backoff.ended(uptime);
+                self.renewals.was_up(uptime);
+            }
             Phase::Resuming { .. } => self.resume_failed(),
             _ => {}
         }
@@ -199,7 +203,10 @@ impl Protocol {
         }
         self.heart = None;
         self.next_command_at = None;
-        let wait = self.backoff.next(&mut self.rng).max(wait);
+        let mut wait = self.backoff.next(&mut self.rng).max(wait);
+        if self.session.is_none() {
+            wait = wait.max(self.renewals.wait(&mut self.rng));
+        }
         tracing::info!(
             wait_ms = wait.as_millis() as u64,
             resume = self.session.is_some(),

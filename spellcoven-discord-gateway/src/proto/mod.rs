@@ -19,7 +19,7 @@ use std::{
 };
 
 use self::{
-    backoff::Backoff,
+    backoff::{Backoff, Renewals},
     heartbeat::Heartbeat,
     send_limit::{SendLimit, Sent},
 };
@@ -55,6 +55,7 @@ pub struct Protocol {
     session: Option<Session>,
     resumes: ResumeRecord,
     backoff: Backoff,
+    renewals: Renewals,
     at_resume_url: bool,
     paused_since: Option<Instant>,
     /// When the limit lets the next waiting command go.
@@ -220,6 +221,7 @@ impl Protocol {
             session,
             resumes: ResumeRecord::default(),
             backoff: Backoff::default(),
+            renewals: Renewals::default(),
             at_resume_url: false,
             paused_since: None,
             next_command_at: None,

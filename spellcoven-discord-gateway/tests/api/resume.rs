@@ -207,3 +207,31 @@ fn from_a_cut_to_ready_takes_under_five_seconds_at_p95() {
     let p95 = times[times.len() * 95 / 100];
     assert!(p95 < Duration::from_secs(5), "{p95:?}");
 }
+
+/// A service that takes every identify and ends each session at once must not
+/// cost the thousand identifies of the day; a few bad sessions cost no time.
+#[test]
+fn sessions_that_do_not_last_are_not_renewed_without_end() {
+    let mut rig = Rig::new(config(8));
+    let mut waits = Vec::new();
+    while rig.now - rig.start < Duration::from_secs(24 * 60 * 60) {
+        rig.identify();
+        rig.said.clear();
+        rig.closed(Some(4009));
+        waits.push(rig.next_connect().1);
+    }
+    assert!(waits.len() < 400, "{} identifies in a day", waits.len());
+    assert!(
+        waits[..3].iter().all(|wait| wait.as_secs() < 5),
+        "{waits:?}"
+    );
+    assert!(waits.iter().all(|wait| wait.as_secs() <= 450), "{waits:?}");
+
+    // One session that held, and all is forgotten.
+    rig.identify();
+    rig.pass(Duration::from_secs(30));
+    rig.message(ACK);
+    rig.pass(Duration::from_secs(31));
+    rig.closed(Some(4009));
+    assert_eq!(rig.next_connect().1, Duration::ZERO);
+}
