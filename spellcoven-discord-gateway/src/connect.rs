@@ -21,7 +21,19 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> GatewayStream for T {}
 /// The WebSocket handshake is not its business; it follows on the stream.
 pub trait Connector: Send + Sync + 'static {
     /// Opens a stream to the host and port of `url`, whose scheme is `ws` or
-    /// `wss`. The shard bounds the time.
+    /// `wss`. The shard bounds the time
+    /// ([`connect_timeout`](crate::ShardBuilder::connect_timeout)) and tries
+    /// again later.
+    ///
+    /// # Errors
+    ///
+    /// Whatever kept the stream from opening; it is logged, so it must not
+    /// quote a secret.
+    ///
+    /// # Cancel safety
+    ///
+    /// The shard drops the future when the time is over or it shuts down: what
+    /// was begun must end with it.
     fn dial(&self, url: &http::Uri) -> BoxFuture<'_, io::Result<Box<dyn GatewayStream>>>;
 }
 

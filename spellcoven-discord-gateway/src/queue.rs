@@ -16,7 +16,12 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// implementation that asks a common service.
 pub trait IdentifyQueue: Send + Sync + 'static {
     /// Completes when this shard may send Identify, which it then does at
-    /// once. Dropping the future before that must give the turn to the next.
+    /// once.
+    ///
+    /// # Cancel safety
+    ///
+    /// The shard drops the future when its connection ends: dropped before it
+    /// completes, it must give the turn to the next and spend nothing.
     fn acquire(&self, shard_id: u32) -> BoxFuture<'_, ()>;
 }
 

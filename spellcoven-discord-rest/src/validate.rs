@@ -49,6 +49,20 @@ pub(crate) fn length(
     ))
 }
 
+/// The same for a text that Discord trims (observed): blanks alone are none.
+pub(crate) fn text(
+    field: &'static str,
+    text: &str,
+    min: usize,
+    max: usize,
+) -> Result<(), ValidationError> {
+    length(field, text, min, max)?;
+    if text.trim().is_empty() {
+        return Err(ValidationError::new(field, "must not be blank"));
+    }
+    Ok(())
+}
+
 /// A number, both ends included.
 pub(crate) fn range<T>(field: &'static str, value: T, min: T, max: T) -> Result<(), ValidationError>
 where

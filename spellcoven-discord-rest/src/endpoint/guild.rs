@@ -77,7 +77,7 @@ impl CreateChannelBody {
     /// The bounds are those that hold in every guild: a bitrate above 96,000
     /// needs a boosted guild, which only Discord knows.
     pub(crate) fn validate(&self) -> Result<(), ValidationError> {
-        validate::length("name", &self.name, 1, 100)?;
+        validate::text("name", &self.name, 1, 100)?;
         if let Some(user_limit) = self.user_limit {
             validate::range("user_limit", user_limit, 0, 99)?;
         }

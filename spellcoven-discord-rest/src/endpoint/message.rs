@@ -3,7 +3,7 @@
 use http::Method;
 use serde::Serialize;
 use twilight_model::{
-    channel::message::AllowedMentions,
+    channel::message::{AllowedMentions, MentionType},
     id::{Id, marker::ChannelMarker},
 };
 
@@ -31,7 +31,7 @@ impl MessageBody {
     }
 
     pub(crate) fn validate(&self) -> Result<(), ValidationError> {
-        validate::length("content", &self.content, 1, 2000)?;
+        validate::text("content", &self.content, 1, 2000)?;
         validate::length("nonce", &self.nonce, 1, 25)?;
         validate::range(
             "allowed_mentions.users",
@@ -44,6 +44,25 @@ impl MessageBody {
             self.allowed_mentions.roles.len(),
             0,
             100,
-        )
+        )?;
+        let mentions = &self.allowed_mentions;
+        for (kind, listed, field) in [
+            (
+                MentionType::Users,
+                !mentions.users.is_empty(),
+                "allowed_mentions.users",
+            ),
+            (
+                MentionType::Roles,
+                !mentions.roles.is_empty(),
+                "allowed_mentions.roles",
+            ),
+        ] {
+            if listed && mentions.parse.contains(&kind) {
+                let reason = "must be empty where allowed_mentions.parse allows all of them";
+                return Err(ValidationError::new(field, reason));
+            }
+        }
+        Ok(())
     }
 }

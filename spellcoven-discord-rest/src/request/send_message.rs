@@ -52,7 +52,8 @@ impl SendMessage {
         }
     }
 
-    /// Whom the message may mention (at most 100 users and 100 roles). Default:
+    /// Whom the message may mention (at most 100 users and 100 roles, none listed
+    /// of a kind that `parse` allows as a whole). Default:
     /// nobody, whatever the text says.
     pub fn allowed_mentions(mut self, mentions: AllowedMentions) -> Self {
         self.allowed_mentions = mentions;

@@ -25,7 +25,19 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// `Host` and framing are left to the transport). Redirects must not be followed
 /// and nothing may be retried here: only the caller knows what may be repeated.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends `request`. The client drops the future when its time-out is over.
+    /// Sends `request` and reads the whole answer, whatever its status.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError`] where there is no answer. Whether the request may have
+    /// reached Discord decides what is repeated: in doubt say
+    /// [`maybe_sent`](TransportError::maybe_sent). The cause must not quote the
+    /// request's headers, which hold the token.
+    ///
+    /// # Cancel safety
+    ///
+    /// The client drops the future when its time-out is over or the call is
+    /// dropped, and takes the request for one that may have been sent.
     fn send(
         &self,
         request: Request<Bytes>,

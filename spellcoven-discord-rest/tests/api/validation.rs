@@ -2,6 +2,7 @@
 
 use spellcoven_discord_rest::{DiscordRestClient, RestError, RestErrorKind};
 use twilight_model::{
+    channel::message::{AllowedMentions, MentionType},
     http::permission_overwrite::{PermissionOverwrite, PermissionOverwriteType},
     id::Id,
 };
@@ -37,6 +38,7 @@ async fn create_voice_channel() {
     let many = |n| vec![overwrite.clone(); n];
     let rows = [
         (create(""), "name", "must have 1 to 100 characters, has 0"),
+        (create(" \n "), "name", "must not be blank"),
         (
             create(&"é".repeat(101)),
             "name",
@@ -108,7 +110,22 @@ async fn create_voice_channel() {
 async fn send_message() {
     let (transport, client) = client();
     let send = |content: &str| client.send_message(channel_id(), content);
+    let mentions = |parse, user: bool| AllowedMentions {
+        parse: vec![parse],
+        users: user.then(|| Id::new(7)).into_iter().collect(),
+        roles: (!user).then(|| Id::new(8)).into_iter().collect(),
+        replied_user: false,
+    };
     let rows = [
+        (send(" \n"), "content"),
+        (
+            send("x").allowed_mentions(mentions(MentionType::Users, true)),
+            "allowed_mentions.users",
+        ),
+        (
+            send("x").allowed_mentions(mentions(MentionType::Roles, false)),
+            "allowed_mentions.roles",
+        ),
         (send(""), "content"),
         (send(&"é".repeat(2001)), "content"),
         (send("x").nonce(""), "nonce"),
