@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    Command, CommandError, Event, GatewayEvent, SessionState,
+    Command, CommandError, Event, EventKind, GatewayEvent, SessionState,
     proto::{ConnectionState, Protocol, ProtocolStats},
 };
 
@@ -131,7 +131,10 @@ impl ShardHandle {
     /// was fully processed, as long as no READY came in between (its numbers
     /// belong to another session).
     ///
-    /// `None` before the first READY, and after the session was ended.
+    /// `None` before the first READY, after the session was ended, and from an
+    /// [`Event::Undecodable`] that belongs to a guild's state until the next
+    /// READY: what is known has a hole then, and a later process must not resume
+    /// behind it.
     pub fn session(&self) -> Option<SessionState> {
         self.shared.lock().session.clone()
     }
@@ -251,6 +254,8 @@ impl Shared {
                 resume_url: ready.resume_gateway_url.clone(),
                 seq: event.seq,
             });
+        } else if leaves_a_hole(&event.event) {
+            inner.session = None;
         } else if let Some(session) = &mut inner.session {
             session.seq = session.seq.max(event.seq);
         }
@@ -260,4 +265,12 @@ impl Shared {
         self.lock().state_since = Some(Instant::now());
         self.state.send_replace(state);
     }
+}
+
+/// Whether what is made of the events is wrong from this one on.
+fn leaves_a_hole(event: &Event) -> bool {
+    let Event::Undecodable { name, .. } = event else {
+        return false;
+    };
+    EventKind::from_name(name).is_some_and(EventKind::is_state)
 }

@@ -387,6 +387,35 @@ async fn the_session_to_store_follows_the_consumer() {
     assert_eq!((session.session_id.as_str(), session.seq), ("session-2", 1));
 }
 
+/// A process that resumed behind an event which nobody could read would never
+/// get the snapshot that makes up for it.
+#[tokio::test(start_paused = true)]
+async fn a_session_with_a_hole_is_not_given_out_for_storage() {
+    let (pipes, mut server) = pipes(1 << 16);
+    let mut shard = builder(pipes).resync_interval(None).start();
+    let handle = shard.handle();
+    let mut connection = server.session().await;
+    assert!(matches!(next(&mut shard).await, Event::Ready(_)));
+    for (seq, name) in [(2, "VOICE_STATE_UPDATE"), (3, "GUILD_DELETE")] {
+        assert!(handle.session().is_some() == (seq == 2));
+        let data = if seq == 2 {
+            json!({})
+        } else {
+            json!({"id": "5"})
+        };
+        connection.say(&dispatch(seq, name, data)).await;
+        next(&mut shard).await;
+    }
+    assert_eq!(handle.session(), None);
+    connection.say(&invalid_session(false)).await;
+    let mut connection = server.accept().await;
+    connection.say(&hello(INTERVAL)).await;
+    connection.hear(2).await;
+    connection.say(&ready(1, "session-2", &[5])).await;
+    assert!(matches!(next(&mut shard).await, Event::Ready(_)));
+    assert_eq!(handle.session().unwrap().session_id, "session-2");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_message_over_the_limit_ends_the_connection_and_is_never_held() {
     let (pipes, mut server) = pipes(1 << 16);
