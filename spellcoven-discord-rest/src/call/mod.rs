@@ -99,6 +99,7 @@ impl Call {
             if matches!(failed.failure, Failure::Ambiguous | Failure::AmbiguousFinal) {
                 self.outcome_is_open();
             }
+            self.last_answer.clone_from(&failed.answer);
             let max_retries = self.client.config.max_retries;
             let decision = retry::decide(
                 request.class,
@@ -118,7 +119,6 @@ impl Call {
                 self.client.backoff(self.retries)
             };
             ticket = failed.ticket;
-            self.last_answer = failed.answer;
             self.retries += 1;
             self.log_retry(&failed.kind, delay);
             if !delay.is_zero() {

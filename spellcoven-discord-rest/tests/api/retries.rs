@@ -230,6 +230,24 @@ async fn a_create_answered_503_waits_too() {
     assert_eq!(seen.iter().filter(|seen| seen.method == "POST").count(), 2);
 }
 
+/// Nothing happened, and the second try may not wait so long: the error says when.
+#[tokio::test(start_paused = true)]
+async fn a_create_that_may_not_wait_so_long_says_when() {
+    let transport = Scripted::new(|_, seen| match seen.method.as_str() {
+        "POST" => unavailable("90"),
+        _ => reply(200, json!({"audit_log_entries": []})),
+    });
+    let client = transport.client();
+    let create = client.create_voice_channel(guild_id(), "x");
+    let error = create.await.unwrap_err();
+    assert_kind!(error, RestErrorKind::ServiceUnavailable);
+    assert_eq!(
+        (error.status(), error.retry_after()),
+        (Some(503), Some(Duration::from_secs(90)))
+    );
+    assert_eq!(error.attempts(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_202_that_is_not_ready_is_asked_again() {
     let not_ready: fn() -> Reply = || {
