@@ -18,8 +18,8 @@ pub fn text(stack: &Stack, token: &str) -> String {
         let control = &simulated.control_url;
         format!(
             "
-Make a person of the simulated Discord join and leave:
-curl -s -X POST {control}/voice -H 'Content-Type: application/json' -d '{{\"user_id\":\"{person}\",\"channel_id\":\"CHANNEL_ID\"}}'
+Make a person of the simulated Discord join the room and leave it:
+curl -s -X POST {control}/voice -H 'Content-Type: application/json' -d '{{\"user_id\":\"{person}\",\"channel_id\":\"'$CHANNEL'\"}}'
 curl -s -X POST {control}/voice -H 'Content-Type: application/json' -d '{{\"user_id\":\"{person}\",\"channel_id\":null}}'
 curl -s '{control}/journal?text'
 "
@@ -36,9 +36,9 @@ A token for alice, good for 12 hours:
 TOKEN={token}
 
 Make a room, see the rooms, end it:
-curl -s -X POST {backend}/api/create-room -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{{\"name\":\"Commander night\",\"userLimit\":4}}'
+CHANNEL=$(curl -s -X POST {backend}/api/create-room -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{{\"name\":\"Commander night\",\"userLimit\":4}}' | tee /dev/stderr | sed 's/.*\"channelId\":\"\([0-9]*\)\".*/\1/')
 curl -s {backend}/api/rooms -H \"Authorization: Bearer $TOKEN\"
-curl -s -X DELETE {backend}/api/end-room/CHANNEL_ID -H \"Authorization: Bearer $TOKEN\"
+curl -s -X DELETE {backend}/api/end-room/$CHANNEL -H \"Authorization: Bearer $TOKEN\"
 
 Watch the events (in another terminal, TOKEN set there too):
 echo \"$TOKEN\" | target/debug/local --watch {ws}/api/ws

@@ -2,7 +2,7 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Returns when the process is sent SIGINT (Ctrl-C) or SIGTERM.
+/// Returns when the process is sent SIGINT (Ctrl-C), SIGTERM, or SIGHUP (its terminal was closed).
 ///
 /// # Errors
 /// The system refused a signal handler.
@@ -12,10 +12,12 @@ use tokio::signal::unix::{SignalKind, signal};
 pub async fn stopped() -> std::io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     tokio::select! {
         biased;
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        _ = hang_up.recv() => {}
     }
     Ok(())
 }

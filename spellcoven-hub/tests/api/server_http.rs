@@ -7,7 +7,10 @@ use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
 use spellcoven_hub::{
-    server::{CreatorOnly, InsideCategory, Limits, RoomError},
+    server::{
+        ChannelInfo, CreateRoom, CreatorOnly, Decision, InsideCategory, Limits, RoomError,
+        RoomPolicy, User,
+    },
     wire::signature,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -189,8 +192,34 @@ async fn only_voice_channels_of_the_guild_can_be_ended() {
     assert_eq!(world.rooms.deletes(), 0);
 }
 
+/// A policy of an embedder's own.
+struct OnlyAlice;
+
+impl RoomPolicy for OnlyAlice {
+    fn may_create(&self, user: &User, _: &CreateRoom) -> Decision {
+        if user.claims["sub"] == "alice" {
+            Decision::Allow
+        } else {
+            Decision::Deny
+        }
+    }
+
+    fn may_end(&self, _: &User, room: &ChannelInfo, creator: Option<&str>) -> Decision {
+        assert_eq!((room.kind, creator), (2, Some("alice")));
+        Decision::Deny
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn policies_decide_further() {
+    let world = World::with(|builder| builder.policy(OnlyAlice));
+    assert_eq!(world.create("{}").await.status, 200);
+    is(&world.end(1000).await, 403, "FORBIDDEN");
+    let bob = format!("Bearer {}", world.token("bob"));
+    let request = Request::post("/api/create-room").header("authorization", bob);
+    let reply = world.call(request.body(Full::default()).unwrap()).await;
+    is(&reply, 403, "FORBIDDEN");
+
     let world = World::with(|builder| builder.policy(CreatorOnly));
     world.create("{}").await;
     world.rooms.put(50, 2, Some(GUILD), None);
