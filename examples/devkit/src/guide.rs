@@ -36,7 +36,7 @@ A token for alice, good for 12 hours:
 TOKEN={token}
 
 Make a room, see the rooms, end it:
-CHANNEL=$(curl -s -X POST {backend}/api/create-room -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{{\"name\":\"Commander night\",\"userLimit\":4}}' | tee /dev/stderr | sed 's/.*\"channelId\":\"\([0-9]*\)\".*/\1/')
+CHANNEL=$(curl -s -X POST {backend}/api/create-room -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{{\"name\":\"Commander night\",\"userLimit\":4}}' | tee /dev/stderr | cut -d'\"' -f4)
 curl -s {backend}/api/rooms -H \"Authorization: Bearer $TOKEN\"
 curl -s -X DELETE {backend}/api/end-room/$CHANNEL -H \"Authorization: Bearer $TOKEN\"
 
