@@ -37,6 +37,8 @@ pub enum EntryKind {
         connection: u64,
         /// Query of the URL.
         query: String,
+        /// Whether it came through READY's `resume_gateway_url`, where that leads to an entrance of its own.
+        at_resume_url: bool,
     },
     /// An Identify was accepted.
     Identified {
@@ -250,8 +252,17 @@ impl fmt::Display for EntryKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RestRequest(request) => write!(f, "{request}"),
-            Self::GatewayOpened { connection, query } => {
-                write!(f, "#{connection} opened a gateway connection ({query})")
+            Self::GatewayOpened {
+                connection,
+                query,
+                at_resume_url,
+            } => {
+                write!(f, "#{connection} opened a gateway connection ({query})")?;
+                f.write_str(if *at_resume_url {
+                    " at the resume URL"
+                } else {
+                    ""
+                })
             }
             Self::Identified {
                 connection,

@@ -102,8 +102,24 @@ pub struct Settings {
     /// The same for clients that come over TLS, as `https://HOST:PORT`; `None` tells them `public_url`. Set by
     /// `Sim::listen_tls`.
     pub secure_url: Option<String>,
-    /// Another base for READY's `resume_gateway_url` (`ws://…`); `None`: the same as the main one.
+    /// Another base for READY's `resume_gateway_url` (`ws://…`); `None`: the same as the main one. What listens there
+    /// must hand its connections to [`Sim::serve_resume_connection`](crate::Sim::serve_resume_connection);
+    /// [`SimServer::listen_resume`](crate::SimServer::listen_resume) does both.
     pub resume_url: Option<String>,
+    /// Time between the WebSocket pings that the server sends; `None` for none. Default 60 s. An answer is not waited for.
+    pub ping_interval: Option<Duration>,
+    /// Messages over so many bytes, as they are on the wire, go out in several WebSocket frames of that size. Default
+    /// `None`: each in one.
+    pub fragment_over: Option<usize>,
+    /// With payload compression (`compress: true` in Identify, no transport compression) payloads from so many bytes on
+    /// are compressed. Default 1024; Discord's number is not known.
+    pub payload_compression_from: usize,
+    /// How long half of a session's guilds, drawn by chance and at least one, stay unavailable after READY: GUILD_DELETE
+    /// with `unavailable`, then nothing of them, then GUILD_CREATE. Default `None`: none.
+    pub unavailable_at_start: Option<Duration>,
+    /// With `unavailable_at_start`: a GUILD_CREATE that holds nothing but `id` and `unavailable` in the place of
+    /// GUILD_DELETE. Default no.
+    pub unavailable_stub: bool,
     /// Time between op 7 and the close that follows it. Default 5 s.
     pub reconnect_grace: Duration,
     /// Identifies in 24 h. Default 1000.
@@ -112,6 +128,10 @@ pub struct Settings {
     pub max_concurrency: u32,
     /// Recommended shard count of `/gateway/bot`. Default 1.
     pub shards: u32,
+    /// Guilds on one shard; over it an Identify is closed with 4011. Default 2500.
+    pub guilds_per_shard: usize,
+    /// The shard count of an Identify must be a multiple of this, as for large bots, or it is closed with 4010. Default 1.
+    pub shard_multiple: u32,
     /// Messages a client may send in 60 s on one connection. Default 120. Heartbeats are left out while the heartbeat
     /// interval is under a second.
     pub send_limit: u32,
@@ -195,10 +215,17 @@ impl Default for Settings {
             public_url: "http://discord.invalid".to_owned(),
             secure_url: None,
             resume_url: None,
+            ping_interval: Some(Duration::from_secs(60)),
+            fragment_over: None,
+            payload_compression_from: 1024,
+            unavailable_at_start: None,
+            unavailable_stub: false,
             reconnect_grace: Duration::from_secs(5),
             identify_total: 1000,
             max_concurrency: 1,
             shards: 1,
+            guilds_per_shard: 2500,
+            shard_multiple: 1,
             send_limit: 120,
             max_payload: 4096,
             obfuscation: true,

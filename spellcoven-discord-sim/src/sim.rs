@@ -240,10 +240,15 @@ impl Sim {
         })
     }
 
-    pub(crate) fn open(&self, query: &str) -> (ConnectionId, Arc<Door>) {
+    pub(crate) fn open(&self, query: &str, at_resume_url: bool) -> (ConnectionId, Arc<Door>) {
         self.run(|state| {
             let door = Arc::new(Door::default());
-            let id = state.world.gateway_open(state.world.now(), query);
+            let now = state.world.now();
+            let id = if at_resume_url {
+                state.world.gateway_open_at_resume_url(now, query)
+            } else {
+                state.world.gateway_open(now, query)
+            };
             state.doors.insert(id, Arc::clone(&door));
             (id, door)
         })
@@ -367,10 +372,10 @@ impl Sim {
         self.with(|world| world.set_user_limit(channel, limit))
     }
 
-    /// Sets or clears the status of a voice channel.
+    /// Sets what stands under a voice channel's name; `None` for nothing.
     ///
     /// # Errors
-    /// [`SimError::UnknownChannel`].
+    /// [`SimError::UnknownChannel`], [`SimError::NotVoice`].
     pub fn set_voice_status(
         &self,
         channel: ChannelId,

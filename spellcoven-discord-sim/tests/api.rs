@@ -12,6 +12,7 @@ mod api {
     #[cfg(feature = "cli")]
     mod command_line;
     mod commands;
+    mod compression;
     mod control;
     mod core_day;
     mod determinism;
@@ -37,4 +38,6 @@ mod api {
     mod slow_client;
     #[cfg(feature = "tls")]
     mod tls;
+    mod transport;
+    mod wrong_clients;
 }

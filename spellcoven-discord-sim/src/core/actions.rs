@@ -92,6 +92,9 @@ impl World {
                 acks_muted: false,
                 refuse_resumes: 0,
                 hold: false,
+                duplicate: false,
+                split: false,
+                pace: None,
                 nonces: VecDeque::new(),
             },
         );
@@ -302,7 +305,7 @@ impl World {
         let keys: Vec<(u64, UserId)> = self
             .sessions
             .iter()
-            .filter(|(_, s)| s.has_guild(guild) && s.intents.contains(Intents::GUILDS))
+            .filter(|(_, s)| s.follows(guild) && s.intents.contains(Intents::GUILDS))
             .map(|(key, s)| (*key, s.bot))
             .collect();
         for (key, bot) in keys {

@@ -113,7 +113,7 @@ impl World {
         let keys: Vec<u64> = self
             .sessions
             .iter()
-            .filter(|(_, s)| s.intents.contains(Intents::GUILD_MODERATION) && s.has_guild(guild))
+            .filter(|(_, s)| s.intents.contains(Intents::GUILD_MODERATION) && s.follows(guild))
             .filter(|(_, s)| {
                 self.guilds.get(&guild).is_some_and(|found| {
                     self.guild_permissions(found, s.bot)

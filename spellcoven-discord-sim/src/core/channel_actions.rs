@@ -76,30 +76,6 @@ impl World {
         Ok(())
     }
 
-    /// Sets or clears the status of a voice channel.
-    ///
-    /// # Errors
-    /// What is not there, or not allowed; nothing is changed then.
-    pub fn set_voice_status(
-        &mut self,
-        id: ChannelId,
-        status: Option<String>,
-    ) -> Result<(), SimError> {
-        let guild = *self
-            .channel_guilds
-            .get(&id)
-            .ok_or(SimError::UnknownChannel(id))?;
-        let channel = self
-            .guilds
-            .get_mut(&guild)
-            .and_then(|guild| guild.channels.get_mut(&id))
-            .ok_or(SimError::UnknownChannel(id))?;
-        channel.voice_status.clone_from(&status);
-        let d = serde_json::json!({"id": id, "guild_id": guild, "status": status});
-        self.dispatch_guild(guild, "VOICE_CHANNEL_STATUS_UPDATE", d.to_string());
-        Ok(())
-    }
-
     /// Puts a channel into its guild and tells everyone.
     pub(super) fn insert_channel(&mut self, mut channel: Channel) {
         let guild = channel.guild;

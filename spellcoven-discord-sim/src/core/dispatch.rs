@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::World;
 use super::gateway::{ConnectionId, Event, SessionKey};
 use super::model::Channel;
 use super::wire;
-use crate::ids::{GuildId, UserId};
+use crate::ids::{ChannelId, GuildId, UserId};
 use crate::intents::{Intents, needed_by};
 use crate::journal::EntryKind;
 
@@ -25,7 +27,7 @@ impl World {
             .iter()
             .filter(|(_, session)| {
                 (session.intents.contains(need) || own == Some(session.bot))
-                    && session.has_guild(guild)
+                    && session.follows(guild)
                     && members.contains_key(&session.bot)
             })
             .map(|(key, session)| (*key, session.bot))
@@ -80,6 +82,31 @@ impl World {
         }
     }
 
+    /// An event about a voice channel, for those who can view it.
+    pub(super) fn dispatch_of_voice_channel(
+        &mut self,
+        guild: GuildId,
+        channel: ChannelId,
+        t: &str,
+        d: impl FnOnce(&Channel) -> Value,
+    ) {
+        let Some(found) = self.guilds.get(&guild) else {
+            return;
+        };
+        let Some(channel) = found.channels.get(&channel) else {
+            return;
+        };
+        let mut targets = self.entitled(guild, needed_by(t), None);
+        targets.retain(|(_, bot)| self.can_view(found, *bot, channel));
+        if targets.is_empty() {
+            return;
+        }
+        let (t, d): (Arc<str>, Arc<str>) = (t.into(), wire::text(&d(channel)).into());
+        for (key, _) in targets {
+            self.dispatch_to(key, &t, &d);
+        }
+    }
+
     /// One event into one session: it gets its number, enters the replay ring and, with a client there, its queue.
     pub(super) fn dispatch_to(&mut self, key: SessionKey, t: &Arc<str>, d: &Arc<str>) {
         let limit = self.settings.replay_limit;
@@ -109,20 +136,30 @@ impl World {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        let held = connection
-            .bot
-            .and_then(|bot| self.bots.get(&bot))
-            .is_some_and(|bot| bot.hold);
+        // What falls into silence is in the replay ring all the same.
+        if connection.silent {
+            return;
+        }
+        let account = connection.bot.and_then(|bot| self.bots.get(&bot));
+        let held = account.is_some_and(|bot| bot.hold);
+        let copies = if account.is_some_and(|bot| bot.duplicate) {
+            2
+        } else {
+            1
+        };
         if connection.waiting() >= bound {
             self.cut_slow(id, bound);
             return;
         }
-        if held || !delay.is_zero() || !connection.pending.is_empty() {
-            connection
-                .pending
-                .push_back((now.saturating_add(delay), event));
-        } else {
-            connection.push_event(event);
+        for _ in 0..copies {
+            let event = Arc::clone(&event);
+            if held || !delay.is_zero() || !connection.pending.is_empty() {
+                connection
+                    .pending
+                    .push_back((now.saturating_add(delay), event));
+            } else {
+                connection.push_event(event);
+            }
         }
         self.ready.insert(id);
     }

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::gateway::{Item, Spoil};
+use super::model::BotAccount;
 use super::{ConnectionId, World};
 use crate::faults::Fault;
 use crate::ids::{GuildId, UserId};
@@ -15,52 +17,94 @@ impl World {
         self.acted(Some(bot), format!("fault: {fault:?}"));
         let connections = self.connections_of(bot);
         match *fault {
-            Fault::Cut => connections
-                .into_iter()
-                .for_each(|id| self.cut_connection(id, "fault")),
-            Fault::Reconnect => {
-                let at = self.now.saturating_add(self.settings.reconnect_grace);
-                for id in connections {
-                    self.send_op(id, 7, &Value::Null);
-                    if let Some(connection) = self.connections.get_mut(&id) {
-                        connection.close_at = Some(at);
-                    }
-                }
-            }
-            Fault::InvalidSession { resumable } => {
-                connections
-                    .into_iter()
-                    .for_each(|id| self.invalidate_session(id, resumable));
-            }
-            Fault::Close { code } => {
-                connections
-                    .into_iter()
-                    .for_each(|id| self.close_connection(id, code, "fault"));
-            }
-            Fault::RequestHeartbeat => {
-                connections
-                    .into_iter()
-                    .for_each(|id| self.send_op(id, 1, &Value::Null));
-            }
-            Fault::MuteAcks { on } => {
-                if let Some(account) = self.bots.get_mut(&bot) {
-                    account.acks_muted = on;
-                }
-            }
-            Fault::RefuseResume { times } => {
-                if let Some(account) = self.bots.get_mut(&bot) {
-                    account.refuse_resumes = times;
-                }
+            Fault::Cut => self.each(connections, |world, id| world.cut_connection(id, "fault")),
+            Fault::CutMidFrame => self.spoil(connections, Spoil::Torn),
+            Fault::MalformedJson => self.spoil(connections, Spoil::Json),
+            Fault::MalformedCompression => self.spoil(connections, Spoil::Compression),
+            Fault::Reconnect => self.each(connections, Self::ask_to_reconnect),
+            Fault::InvalidSession { resumable } => self.each(connections, |world, id| {
+                world.invalidate_session(id, resumable);
+            }),
+            Fault::Close { code } => self.each(connections, |world, id| {
+                world.close_connection(id, code, "fault");
+            }),
+            Fault::RequestHeartbeat => self.each(connections, |world, id| {
+                world.send_op(id, 1, &Value::Null);
+            }),
+            Fault::Silence => self.each(connections, Self::silence),
+            Fault::ReconnectInsteadOfHello { times } => self.entrance.reconnect_first = times,
+            Fault::WithholdHello { times } => self.entrance.withhold_hello = times,
+            Fault::DeadResumeUrl { on } => self.entrance.resume_url_dead = on,
+            Fault::UnavailableGuilds { on } => self.set_all_unavailable(bot, on),
+            Fault::SlowFrames { bytes_per_second } => {
+                let pace = (bytes_per_second > 0).then_some(bytes_per_second);
+                self.with_account(bot, |account| account.pace = pace);
+                self.each(connections, |world, id| world.set_pace(id, pace));
             }
             Fault::HoldEvents { on } => {
-                if let Some(account) = self.bots.get_mut(&bot) {
-                    account.hold = on;
-                }
-                for id in connections {
-                    self.release_due(id);
-                    self.ready.insert(id);
-                }
+                self.with_account(bot, |account| account.hold = on);
+                self.each(connections, |world, id| {
+                    world.release_due(id);
+                    world.ready.insert(id);
+                });
             }
+            Fault::MuteAcks { on } => self.with_account(bot, |account| account.acks_muted = on),
+            Fault::RefuseResume { times } => {
+                self.with_account(bot, |account| account.refuse_resumes = times);
+            }
+            Fault::DuplicateEvents { on } => {
+                self.with_account(bot, |account| account.duplicate = on);
+            }
+            Fault::SplitFrames { on } => self.with_account(bot, |account| account.split = on),
+        }
+    }
+
+    fn each(&mut self, connections: Vec<ConnectionId>, act: impl Fn(&mut Self, ConnectionId)) {
+        connections.into_iter().for_each(|id| act(self, id));
+    }
+
+    fn with_account(&mut self, bot: UserId, change: impl FnOnce(&mut BotAccount)) {
+        if let Some(account) = self.bots.get_mut(&bot) {
+            change(account);
+        }
+    }
+
+    fn spoil(&mut self, connections: Vec<ConnectionId>, spoil: Spoil) {
+        for id in connections {
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.spoil = Some(spoil);
+            }
+        }
+    }
+
+    fn silence(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.silent = true;
+            connection.out.clear();
+            connection.pending.clear();
+            connection.out.push_back(Item::Hush);
+            self.ready.insert(id);
+        }
+    }
+
+    /// Tells a connection's shell how many bytes a second may go out.
+    pub(super) fn set_pace(&mut self, id: ConnectionId, pace: Option<u32>) {
+        if let Some(connection) = self.connections.get_mut(&id).filter(|c| !c.closing) {
+            connection.out.push_back(Item::Pace(pace));
+            self.ready.insert(id);
+        }
+    }
+
+    fn set_all_unavailable(&mut self, bot: UserId, on: bool) {
+        let guilds: Vec<GuildId> = self
+            .guilds
+            .values()
+            .filter(|guild| guild.members.contains_key(&bot))
+            .map(|guild| guild.id)
+            .collect();
+        for guild in guilds {
+            // The guild is there: it was just listed.
+            let _ = self.set_unavailable(guild, on);
         }
     }
 

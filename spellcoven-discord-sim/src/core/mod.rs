@@ -38,7 +38,7 @@ use crate::ids::{ChannelId, GuildId, SnowflakeMaker, UserId};
 use crate::journal::{EntryKind, Journal, Log};
 use crate::rest_faults::RestFault;
 use crate::settings::{RateLimit, Settings};
-use gateway::{Connection, Session, SessionKey};
+use gateway::{Connection, Entrance, Session, SessionKey};
 use model::{BotAccount, Guild, Token, User};
 use rest::Limits;
 
@@ -63,12 +63,15 @@ pub struct World {
     next_connection: u64,
     /// The earliest expiry of a session without a connection.
     next_expiry: Option<Duration>,
+    /// When the next guild that was unavailable at a session's start comes.
+    next_late: Option<Duration>,
     limits: Limits,
     rest_faults: Vec<RestFault>,
     away: BTreeMap<UserId, Vec<WhileAway>>,
     /// Limits that a test set in the place of others; `None` where there was none.
     replaced_limits: BTreeMap<String, Option<RateLimit>>,
     stats: Stats,
+    entrance: Entrance,
     log: Log,
 }
 
@@ -93,11 +96,13 @@ impl World {
             next_session: 0,
             next_connection: 0,
             next_expiry: None,
+            next_late: None,
             limits: Limits::default(),
             rest_faults: Vec::new(),
             away: BTreeMap::new(),
             replaced_limits: BTreeMap::new(),
             stats: Stats::default(),
+            entrance: Entrance::default(),
             log: Log::new(settings.journal_limit),
             settings,
         }
@@ -132,6 +137,9 @@ impl World {
         self.now = self.now.max(now);
         if self.next_expiry.is_some_and(|at| at <= self.now) {
             self.expire_sessions();
+        }
+        if self.next_late.is_some_and(|at| at <= self.now) {
+            self.release_late_guilds();
         }
     }
 

@@ -94,9 +94,12 @@ pub(crate) struct Channel {
     pub(crate) rtc_region: Option<String>,
     pub(crate) video_quality_mode: u8,
     pub(crate) flags: u64,
-    pub(crate) voice_status: Option<String>,
     pub(crate) messages: VecDeque<Message>,
     pub(crate) last_message: Option<MessageId>,
+    /// What stands under a voice channel's name.
+    pub(crate) voice_status: Option<String>,
+    /// When the first of those in it came, Unix seconds.
+    pub(crate) voice_start: Option<u64>,
 }
 
 impl Channel {
@@ -117,9 +120,10 @@ impl Channel {
             rtc_region: None,
             video_quality_mode: 1,
             flags: 0,
-            voice_status: None,
             messages: VecDeque::new(),
             last_message: None,
+            voice_status: None,
+            voice_start: None,
         }
     }
 }
@@ -272,6 +276,12 @@ pub(crate) struct BotAccount {
     pub(crate) acks_muted: bool,
     pub(crate) refuse_resumes: u32,
     pub(crate) hold: bool,
+    /// Each event goes out twice.
+    pub(crate) duplicate: bool,
+    /// Each message goes out in several frames.
+    pub(crate) split: bool,
+    /// Bytes a second on its connections.
+    pub(crate) pace: Option<u32>,
     /// Nonces of enforced messages: the nonce, when, where, which message.
     pub(crate) nonces: VecDeque<SentNonce>,
 }

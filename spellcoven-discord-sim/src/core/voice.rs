@@ -1,5 +1,7 @@
 //! Voice states: who is in which voice channel.
 
+use serde_json::json;
+
 use super::World;
 use super::model::{ChannelKind, VoiceState};
 use super::wire::{VoiceStateParts, voice_state_text};
@@ -65,11 +67,18 @@ impl World {
                 self.take_from_voice(user, other);
             }
         }
+        let target = state.channel;
         let change = |world: &mut Self| {
-            if let Some(guild) = world.guilds.get_mut(&guild) {
-                guild.voice.insert(user, state);
-            }
+            let before = world
+                .guilds
+                .get_mut(&guild)
+                .and_then(|guild| guild.voice.insert(user, state))
+                .map(|state| state.channel);
             world.announce_voice(user, guild, "");
+            for channel in before.into_iter().filter(|channel| *channel != target) {
+                world.follow_occupancy(guild, channel);
+            }
+            world.follow_occupancy(guild, target);
         };
         if is_bot {
             self.with_visibility(guild, &[], change);
@@ -105,6 +114,7 @@ impl World {
         let change = |world: &mut Self| {
             let state = world.guilds.get_mut(&guild)?.voice.remove(&user)?;
             world.announce_voice(user, guild, &state.session);
+            world.follow_occupancy(guild, state.channel);
             Some(state)
         };
         if is_bot {
@@ -132,5 +142,75 @@ impl World {
             with_member: true,
         });
         self.dispatch_guild(guild, "VOICE_STATE_UPDATE", text);
+    }
+
+    /// Sets what stands under a voice channel's name; `None` or an empty text for nothing. Tells those who see it, if it
+    /// changed.
+    ///
+    /// # Errors
+    /// [`SimError::UnknownChannel`], [`SimError::NotVoice`]; nothing is changed then.
+    pub fn set_voice_status(
+        &mut self,
+        channel: ChannelId,
+        status: Option<String>,
+    ) -> Result<(), SimError> {
+        let guild = *self
+            .channel_guilds
+            .get(&channel)
+            .ok_or(SimError::UnknownChannel(channel))?;
+        let found = self
+            .guilds
+            .get_mut(&guild)
+            .and_then(|guild| guild.channels.get_mut(&channel))
+            .ok_or(SimError::UnknownChannel(channel))?;
+        if found.kind != ChannelKind::Voice {
+            return Err(SimError::NotVoice(channel));
+        }
+        let status = status.filter(|status| !status.is_empty());
+        if found.voice_status == status {
+            return Ok(());
+        }
+        found.voice_status.clone_from(&status);
+        self.acted(None, format!("channel {channel} got the status {status:?}"));
+        self.announce_voice_status(guild, channel);
+        Ok(())
+    }
+
+    fn announce_voice_status(&mut self, guild: GuildId, channel: ChannelId) {
+        self.dispatch_of_voice_channel(
+            guild,
+            channel,
+            "VOICE_CHANNEL_STATUS_UPDATE",
+            |found| json!({"id": channel, "guild_id": guild, "status": found.voice_status}),
+        );
+    }
+
+    /// Starts a channel's time when the first one comes, and ends it when the last one goes. An empty channel loses its
+    /// status, too (observed in Discord's client, not documented).
+    ///
+    /// See: Discord documentation, Events, Gateway Events, "Voice Channel Start Time Update".
+    fn follow_occupancy(&mut self, guild: GuildId, channel: ChannelId) {
+        let now = self.unix_ms() / 1000;
+        let Some(found) = self.guilds.get_mut(&guild) else {
+            return;
+        };
+        let occupied = found.occupants(channel) > 0;
+        let Some(found) = found.channels.get_mut(&channel) else {
+            return;
+        };
+        if occupied == found.voice_start.is_some() {
+            return;
+        }
+        found.voice_start = occupied.then_some(now);
+        let lost_status = !occupied && found.voice_status.take().is_some();
+        self.dispatch_of_voice_channel(
+            guild,
+            channel,
+            "VOICE_CHANNEL_START_TIME_UPDATE",
+            |found| json!({"id": channel, "guild_id": guild, "voice_start_time": found.voice_start}),
+        );
+        if lost_status {
+            self.announce_voice_status(guild, channel);
+        }
     }
 }

@@ -22,6 +22,21 @@ const BODY_LIMIT: usize = 25 * 1024 * 1024;
 type HttpRequest = hyper::Request<Incoming>;
 type HttpResponse = hyper::Response<FaultyBody>;
 
+/// How a connection came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// To the main URL.
+    Plain,
+    /// To the main URL over TLS: other URLs are told.
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(dead_code, reason = "without TLS nobody comes by it")
+    )]
+    Secure,
+    /// To the resume URL.
+    Resume,
+}
+
 /// The connection is closed without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the simulator hangs up")]
@@ -44,15 +59,31 @@ impl Sim {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        self.serve(io, false).await;
+        self.serve(io, Way::Plain).await;
     }
 
-    /// The same for a connection that is or is not `secure`: which URLs the client is told.
-    pub(super) async fn serve<T>(&self, io: T, secure: bool)
+    /// The same for a connection that came to the [`resume_url`](crate::Settings::resume_url) of the settings, so that
+    /// the journal tells who used it. While [`Fault::DeadResumeUrl`](crate::Fault::DeadResumeUrl) is on the connection is
+    /// dropped at once.
+    ///
+    /// # Cancel safety
+    /// As [`serve_connection`](Self::serve_connection).
+    pub async fn serve_resume_connection<T>(&self, io: T)
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        if !self.with(|world| world.resume_url_is_dead()) {
+            self.serve(io, Way::Resume).await;
+        }
+    }
+
+    /// The same for a connection that came this way.
+    pub(super) async fn serve<T>(&self, io: T, way: Way)
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let upgrading = Upgrading::default();
+        let secure = way == Way::Secure;
         let service = hyper::service::service_fn(|request: HttpRequest| {
             let sim = self.clone();
             let upgrading = Arc::clone(&upgrading);
@@ -72,7 +103,7 @@ impl Sim {
             .take();
         if let Some((query, upgraded)) = taken {
             match upgraded.await {
-                Ok(io) => websocket::run(self, TokioIo::new(io), &query).await,
+                Ok(io) => websocket::run(self, TokioIo::new(io), &query, way == Way::Resume).await,
                 Err(error) => tracing::debug!(%error, "upgrade failed"),
             }
         }

@@ -3,6 +3,7 @@
 mod body;
 mod http;
 mod lenient;
+mod line;
 mod server;
 mod websocket;
 

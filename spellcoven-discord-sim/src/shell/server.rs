@@ -7,6 +7,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "tls")]
+use super::http::Way;
 use crate::sim::Sim;
 #[cfg(feature = "tls")]
 use crate::tls::Authority;
@@ -34,6 +36,7 @@ pub struct SimServer {
 #[derive(Clone)]
 enum Door {
     Plain,
+    Resume,
     #[cfg(feature = "tls")]
     Tls(tokio_rustls::TlsAcceptor),
 }
@@ -64,6 +67,26 @@ impl Sim {
     }
 }
 
+impl SimServer {
+    /// Listens on another TCP address (port 0 for a free one) for resumes, and has READY name it as
+    /// `resume_gateway_url` from now on.
+    ///
+    /// # Errors
+    /// What binding to the address gives: it is taken, or not this machine's.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, it listens nowhere else.
+    pub async fn listen_resume(&mut self, addr: &str) -> io::Result<SocketAddr> {
+        let listener = TcpListener::bind(addr).await?;
+        let addr = listener.local_addr()?;
+        self.sim
+            .with(|world| world.settings_mut().resume_url = Some(format!("ws://{addr}")));
+        let accepting = accept(self.sim.clone(), listener, Door::Resume, self.stop.clone());
+        self.tasks.push(tokio::spawn(accepting));
+        Ok(addr)
+    }
+}
+
 async fn accept(sim: Sim, listener: TcpListener, door: Door, stop: CancellationToken) {
     let mut connections = JoinSet::new();
     loop {
@@ -91,10 +114,11 @@ async fn accept(sim: Sim, listener: TcpListener, door: Door, stop: CancellationT
 
 async fn enter(sim: Sim, io: TcpStream, door: Door) {
     match door {
-        Door::Plain => sim.serve(io, false).await,
+        Door::Plain => sim.serve_connection(io).await,
+        Door::Resume => sim.serve_resume_connection(io).await,
         #[cfg(feature = "tls")]
         Door::Tls(acceptor) => match tokio::time::timeout(HANDSHAKE, acceptor.accept(io)).await {
-            Ok(Ok(io)) => sim.serve(io, true).await,
+            Ok(Ok(io)) => sim.serve(io, Way::Secure).await,
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake took too long"),
         },

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::Message;
-use async_tungstenite::tungstenite::protocol::frame::CloseFrame;
-use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use async_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use async_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
+use super::line::{Line, Rules};
 use crate::core::{ConnectionId, Output};
 use crate::sim::{Door, Sim};
 
@@ -29,20 +31,21 @@ enum Sent {
     Dropped,
 }
 
-pub(super) async fn run<T>(sim: &Sim, io: T, query: &str)
+pub(super) async fn run<T>(sim: &Sim, io: T, query: &str, at_resume_url: bool)
 where
     T: AsyncRead + AsyncWrite + Send + Unpin,
 {
     let config = WebSocketConfig::default()
         .max_message_size(Some(MESSAGE_LIMIT))
         .max_frame_size(Some(MESSAGE_LIMIT));
-    let socket = WebSocketStream::from_raw_socket(io.compat(), Role::Server, Some(config)).await;
+    let (line, rules) = Line::new(io);
+    let socket = WebSocketStream::from_raw_socket(line.compat(), Role::Server, Some(config)).await;
     let (mut sink, mut stream) = socket.split();
-    let (id, door) = sim.open(query);
+    let (id, door) = sim.open(query, at_resume_url);
     // If this future is dropped, the network broke.
     let guard = Leaving { sim, id };
 
-    let send = send(sim, id, &door, &mut sink);
+    let send = send(sim, id, &door, &rules, &mut sink);
     let receive = async {
         while let Some(Ok(message)) = stream.next().await {
             match message {
@@ -82,7 +85,7 @@ impl Drop for Leaving<'_> {
     }
 }
 
-async fn send<S>(sim: &Sim, id: ConnectionId, door: &Door, sink: &mut S) -> Sent
+async fn send<S>(sim: &Sim, id: ConnectionId, door: &Door, rules: &Rules, sink: &mut S) -> Sent
 where
     S: futures_util::Sink<Message> + Unpin,
 {
@@ -103,28 +106,65 @@ where
             continue;
         }
         for output in outputs {
-            let message = match output {
-                Output::Text(text) => Message::text(text),
-                Output::Close { code, reason } => {
-                    let frame = CloseFrame {
-                        code: CloseCode::from(code),
-                        reason: (&*reason).into(),
-                    };
-                    let sent = sink.send(Message::Close(Some(frame))).await;
-                    return if sent.is_ok() {
-                        Sent::Closing
-                    } else {
-                        Sent::Dropped
-                    };
-                }
-                Output::Drop => return Sent::Dropped,
-            };
-            if sink.feed(message).await.is_err() {
-                return Sent::Dropped;
+            match write(sink, rules, output).await {
+                Ok(None) => {}
+                Ok(Some(ended)) => return ended,
+                Err(_) => return Sent::Dropped,
             }
         }
         if sink.flush().await.is_err() {
             return Sent::Dropped;
         }
     }
+}
+
+/// Does one thing, and tells if it was the last. What was fed is not flushed, unless the line's rules change.
+async fn write<S>(sink: &mut S, rules: &Rules, output: Output) -> Result<Option<Sent>, S::Error>
+where
+    S: futures_util::Sink<Message> + Unpin,
+{
+    match output {
+        Output::Text(text) => sink.feed(Message::text(text)).await?,
+        Output::Binary(bytes) => sink.feed(Message::binary(bytes)).await?,
+        Output::Ping => sink.feed(Message::Ping(Bytes::new())).await?,
+        Output::Fragments { text, parts } => {
+            let last = parts.len().saturating_sub(1);
+            for (number, part) in parts.into_iter().enumerate() {
+                let kind = match (number, text) {
+                    (0, true) => Data::Text,
+                    (0, false) => Data::Binary,
+                    _ => Data::Continue,
+                };
+                let frame = Frame::message(part, OpCode::Data(kind), number == last);
+                sink.feed(Message::Frame(frame)).await?;
+            }
+        }
+        Output::Torn { text, payload } => {
+            sink.flush().await?;
+            rules.stop_after(payload.len().div_ceil(2));
+            let kind = if text { Data::Text } else { Data::Binary };
+            let frame = Frame::message(payload, OpCode::Data(kind), true);
+            // The line breaks in the middle, which is no failure here: `Drop` follows.
+            let _ = sink.send(Message::Frame(frame)).await;
+            return Ok(Some(Sent::Dropped));
+        }
+        Output::Pace(pace) => {
+            sink.flush().await?;
+            rules.set_pace(pace);
+        }
+        Output::Hush => {
+            sink.flush().await?;
+            rules.hush();
+        }
+        Output::Close { code, reason } => {
+            let frame = CloseFrame {
+                code: CloseCode::from(code),
+                reason: (&*reason).into(),
+            };
+            sink.send(Message::Close(Some(frame))).await?;
+            return Ok(Some(Sent::Closing));
+        }
+        Output::Drop => return Ok(Some(Sent::Dropped)),
+    }
+    Ok(None)
 }

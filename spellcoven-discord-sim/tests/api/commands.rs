@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use spellcoven_discord_sim::{Intents, Permissions};
+use spellcoven_discord_sim::{Intents, Overwrite, OverwriteTarget, Permissions, RoleId};
 
 use super::support::{INTENTS, scene, scene_with};
 
@@ -197,4 +197,81 @@ async fn sounds_and_channel_info() {
         info["channels"],
         json!([{"id": scene.lobby, "status": null}])
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn voice_channels_have_a_status_and_a_start_time() {
+    const START: &str = "VOICE_CHANNEL_START_TIME_UPDATE";
+    const STATUS: &str = "VOICE_CHANNEL_STATUS_UPDATE";
+    let scene = scene();
+    let bob = scene.sim.add_person("bob", scene.guild);
+    let mut client = scene.ready().await;
+    client.start_times = true;
+    tokio::time::advance(Duration::from_secs(5)).await;
+    let (guild, lobby) = (scene.guild, scene.lobby);
+    scene.sim.join(scene.alice, lobby).unwrap();
+    client.expect("VOICE_STATE_UPDATE").await;
+    let start = scene.sim.unix_ms() / 1000;
+    assert_eq!(
+        client.expect(START).await,
+        json!({"id": lobby, "guild_id": guild, "voice_start_time": start})
+    );
+    scene
+        .sim
+        .set_voice_status(lobby, Some("game on".into()))
+        .unwrap();
+    scene
+        .sim
+        .set_voice_status(lobby, Some("game on".into()))
+        .unwrap();
+    assert_eq!(
+        client.expect(STATUS).await,
+        json!({"id": lobby, "guild_id": guild, "status": "game on"})
+    );
+    // A second one changes nothing, and neither does the first one's leaving.
+    scene.sim.join(bob, lobby).unwrap();
+    scene.sim.leave(scene.alice).unwrap();
+    for _ in 0..2 {
+        assert_eq!(client.payload().await["t"], "VOICE_STATE_UPDATE");
+    }
+    client.silent().await;
+    let fields = json!({"guild_id": guild, "fields": ["status", "voice_start_time"]});
+    client.send(43, &fields).await;
+    assert_eq!(
+        client.expect("CHANNEL_INFO").await["channels"],
+        json!([{"id": lobby, "status": "game on", "voice_start_time": start}])
+    );
+    scene.sim.leave(bob).unwrap();
+    client.expect("VOICE_STATE_UPDATE").await;
+    assert_eq!(client.expect(START).await["voice_start_time"], json!(null));
+    assert_eq!(client.expect(STATUS).await["status"], json!(null));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_viewed_has_no_info() {
+    let scene = scene();
+    scene
+        .sim
+        .set_overwrites(
+            scene.lobby,
+            vec![Overwrite {
+                target: OverwriteTarget::Role(RoleId(scene.guild.0)),
+                allow: Permissions::empty(),
+                deny: Permissions::VIEW_CHANNEL,
+            }],
+        )
+        .unwrap();
+    scene
+        .sim
+        .set_permissions(&scene.bot, scene.guild, Permissions::empty())
+        .unwrap();
+    let mut client = scene.ready().await;
+    scene
+        .sim
+        .set_voice_status(scene.lobby, Some("x".into()))
+        .unwrap();
+    client
+        .send(43, &json!({"guild_id": scene.guild, "fields": ["status"]}))
+        .await;
+    assert_eq!(client.expect("CHANNEL_INFO").await["channels"], json!([]));
 }

@@ -34,6 +34,9 @@ impl Client {
             send(world, now, id, 1, &json!(self.seq));
         }
         while let Some(output) = world.poll_output(id) {
+            if output == Output::Ping {
+                continue;
+            }
             let Output::Text(text) = output else {
                 self.connection = None;
                 self.next_try = now + Duration::from_secs(1);

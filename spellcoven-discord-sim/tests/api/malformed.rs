@@ -78,6 +78,7 @@ fn check(world: &mut World, id: spellcoven_discord_sim::core::ConnectionId) {
                 closed = true;
             }
             Output::Drop => closed = true,
+            other => panic!("unexpected {other:?}"),
         }
     }
     if !closed {

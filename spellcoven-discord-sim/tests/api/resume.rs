@@ -22,6 +22,7 @@ async fn missed_events_are_replayed_with_their_numbers_then_resumed() {
     let mut client = scene.connect().await;
     client.hello().await;
     client.resume(&scene.bot.token, &session, seq).await;
+    // Each is followed by the channel's start time.
     let joined = client.expect("VOICE_STATE_UPDATE").await;
     assert_eq!(
         (joined["channel_id"].clone(), client.seq),
@@ -30,14 +31,14 @@ async fn missed_events_are_replayed_with_their_numbers_then_resumed() {
     let left = client.expect("VOICE_STATE_UPDATE").await;
     assert_eq!(
         (left["channel_id"].clone(), client.seq),
-        (json!(null), seq + 2)
+        (json!(null), seq + 3)
     );
     let resumed = client.expect("RESUMED").await;
     assert!(resumed["_trace"].is_array());
-    assert_eq!(client.seq, seq + 3);
+    assert_eq!(client.seq, seq + 5);
     scene.sim.join(scene.alice, scene.lobby).unwrap();
     client.expect("VOICE_STATE_UPDATE").await;
-    assert_eq!(client.seq, seq + 4);
+    assert_eq!(client.seq, seq + 6);
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,6 +29,16 @@ fn snowflake(value: &Value) -> Option<u64> {
     }
 }
 
+/// What op 8 asks for.
+struct WantedMembers<'a> {
+    guild: GuildId,
+    query: Option<&'a str>,
+    users: Option<&'a [u64]>,
+    limit: u64,
+    nonce: Option<&'a str>,
+    presences: bool,
+}
+
 impl World {
     pub(super) fn on_command(&mut self, id: ConnectionId, op: u64, data: &Value) {
         let Some(key) = self
@@ -200,26 +210,30 @@ impl World {
                 return Ok(());
             }
         }
-        self.send_members(
-            key,
-            guild_id,
+        let wanted = WantedMembers {
+            guild: guild_id,
             query,
-            users.as_deref(),
-            limit.unwrap_or(0),
+            users: users.as_deref(),
+            limit: limit.unwrap_or(0),
             nonce,
-        );
+            presences: fields
+                .get("presences")
+                .and_then(Value::as_bool)
+                .unwrap_or(false),
+        };
+        self.send_members(key, &wanted);
         Ok(())
     }
 
-    fn send_members(
-        &mut self,
-        key: SessionKey,
-        guild_id: GuildId,
-        query: Option<&str>,
-        users: Option<&[u64]>,
-        limit: u64,
-        nonce: Option<&str>,
-    ) {
+    fn send_members(&mut self, key: SessionKey, wanted: &WantedMembers<'_>) {
+        let &WantedMembers {
+            guild: guild_id,
+            query,
+            users,
+            limit,
+            nonce,
+            presences,
+        } = wanted;
         let Some(session) = self.sessions.get(&key) else {
             return;
         };
@@ -261,8 +275,12 @@ impl World {
         for (index, chunk) in chunks.into_iter().enumerate() {
             let mut d = json!({
                 "guild_id": guild_id, "members": chunk, "chunk_index": index, "chunk_count": count,
-                "not_found": not_found, "presences": [],
+                "not_found": not_found,
             });
+            // Nobody's presence is simulated; the key is there where it was asked for.
+            if presences {
+                d["presences"] = json!([]);
+            }
             if let Some(nonce) = nonce {
                 d["nonce"] = json!(nonce);
             }
@@ -293,7 +311,7 @@ impl World {
         Ok(())
     }
 
-    /// Op 43: no status is set and no start time is kept in this version; the answer has nulls.
+    /// Op 43: status and start time of each voice channel that the bot can view.
     fn request_channel_info(
         &mut self,
         key: SessionKey,
@@ -311,22 +329,24 @@ impl World {
             .iter()
             .filter_map(Value::as_str)
             .collect();
-        if !self.is_member(key, guild_id) {
-            return Ok(());
-        }
-        let Some(guild) = self.guilds.get(&guild_id) else {
+        let (Some(guild), Some(session)) = (self.guilds.get(&guild_id), self.sessions.get(&key))
+        else {
             return Ok(());
         };
+        if !guild.members.contains_key(&session.bot) {
+            return Ok(());
+        }
         let channels: Vec<Value> = guild
             .channels
             .values()
-            .filter(|channel| channel.kind.is_voice())
+            .filter(|channel| channel.kind.is_voice() && self.can_view(guild, session.bot, channel))
             .map(|channel| {
                 let mut info = json!({"id": channel.id});
-                for field in ["status", "voice_start_time"] {
-                    if wanted.contains(&field) {
-                        info[field] = Value::Null;
-                    }
+                if wanted.contains(&"status") {
+                    info["status"] = json!(channel.voice_status);
+                }
+                if wanted.contains(&"voice_start_time") {
+                    info["voice_start_time"] = json!(channel.voice_start);
                 }
                 info
             })

@@ -10,22 +10,22 @@ use serde_json::{Value, json};
 use super::super::World;
 use super::super::model::Token;
 use super::super::wire;
+use super::compress::Codec;
 use super::connection::ConnectionId;
-use super::session::Session;
+use super::session::{Session, SessionKey};
 use crate::ids::{GuildId, UserId};
 use crate::intents::Intents;
 use crate::journal::EntryKind;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const CONCURRENCY_WINDOW: Duration = Duration::from_secs(5);
-/// More guilds on one shard than this are refused with 4011.
-const GUILDS_PER_SHARD: usize = 2500;
 
 /// An Identify whose fields have the right shape.
 struct Identify<'a> {
     token: &'a str,
     intents: Option<u64>,
     shard: Option<[u32; 2]>,
+    compress: bool,
 }
 
 fn parse(data: &Value) -> Result<Identify<'_>, &'static str> {
@@ -68,6 +68,10 @@ fn parse(data: &Value) -> Result<Identify<'_>, &'static str> {
         token,
         intents,
         shard,
+        compress: fields
+            .get("compress")
+            .and_then(Value::as_bool)
+            .unwrap_or(false),
     })
 }
 
@@ -114,8 +118,14 @@ impl World {
         if !self.spend_identify(id, bot, shard) {
             return;
         }
-        let intents = Intents(identify.intents.unwrap_or(0));
-        self.begin_session(id, bot, intents, shard, identify.shard.is_some());
+        let asked_at_resume_url = self
+            .connections
+            .get(&id)
+            .is_some_and(|connection| connection.at_resume_url);
+        if asked_at_resume_url {
+            self.complain(format!("#{id}, bot {bot}"), "identified at the resume URL");
+        }
+        self.begin_session(id, bot, shard, &identify);
     }
 
     /// The close code for an Identify that asks for what it cannot have.
@@ -140,6 +150,16 @@ impl World {
                 format!("identify: shard {shard:?} is not valid"),
             ));
         }
+        if !shard[1].is_multiple_of(self.settings.shard_multiple.max(1)) {
+            return Some((
+                4010,
+                "Invalid shard.",
+                format!(
+                    "identify: {} shards are no multiple of {}",
+                    shard[1], self.settings.shard_multiple
+                ),
+            ));
+        }
         if !Intents::VALID.contains(intents) {
             return Some((
                 4013,
@@ -153,7 +173,7 @@ impl World {
             let what = format!("identify: privileged intents {} are not enabled", missing.0);
             return Some((4014, "Disallowed intent(s).", what));
         }
-        if self.guilds_of_shard(bot, shard).len() > GUILDS_PER_SHARD {
+        if self.guilds_of_shard(bot, shard).len() > self.settings.guilds_per_shard {
             return Some((
                 4011,
                 "Sharding required.",
@@ -264,20 +284,17 @@ impl World {
         &mut self,
         id: ConnectionId,
         bot: UserId,
-        intents: Intents,
         shard: [u32; 2],
-        told_shard: bool,
+        identify: &Identify<'_>,
     ) {
+        let intents = Intents(identify.intents.unwrap_or(0));
         self.next_session += 1;
         let key = self.next_session;
         let session_id: Arc<str> = self.hex_id().into();
-        self.sessions.insert(
-            key,
-            Session::new(Arc::clone(&session_id), bot, intents, shard, id),
-        );
-        if let Some(connection) = self.connections.get_mut(&id) {
-            connection.session = Some(key);
-        }
+        let mut session = Session::new(Arc::clone(&session_id), bot, intents, shard, id);
+        session.compress = identify.compress;
+        self.sessions.insert(key, session);
+        self.attach(id, key);
         self.log(EntryKind::Identified {
             connection: id.0,
             bot,
@@ -286,19 +303,91 @@ impl World {
             shard,
         });
         let mut guilds = self.guilds_of_shard(bot, shard);
-        let ready = self.ready_event(bot, &session_id, shard, told_shard, &guilds);
+        let ready = self.ready_event(bot, &session_id, shard, identify.shard.is_some(), &guilds);
         self.dispatch_to(key, &"READY".into(), &ready.into());
         if !intents.contains(Intents::GUILDS) {
             return;
         }
         self.rng.shuffle(&mut guilds);
+        self.make_late(key, &guilds);
         for guild in guilds {
-            let Some(guild) = self.guilds.get(&guild).filter(|guild| !guild.unavailable) else {
-                continue;
+            self.send_guild(key, guild);
+        }
+    }
+
+    /// Ties a connection to its session, with what the bot's faults and the session's client asked for.
+    pub(super) fn attach(&mut self, id: ConnectionId, key: SessionKey) {
+        let from = self.settings.payload_compression_from;
+        let Some(session) = self.sessions.get(&key) else {
+            return;
+        };
+        let (bot, compress) = (session.bot, session.compress);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.session = Some(key);
+            if compress && connection.codec.is_plain() {
+                connection.codec = Codec::Payload { from };
+            }
+        }
+        let pace = self.bots.get(&bot).and_then(|account| account.pace);
+        if pace.is_some() {
+            self.set_pace(id, pace);
+        }
+    }
+
+    /// Lets half of the guilds be unavailable for a while, where the settings say so.
+    fn make_late(&mut self, key: SessionKey, guilds: &[GuildId]) {
+        let Some(wait) = self.settings.unavailable_at_start else {
+            return;
+        };
+        let due = self.now.saturating_add(wait);
+        // They were shuffled.
+        for guild in guilds.iter().take(guilds.len().div_ceil(2)) {
+            let (t, d) = if self.settings.unavailable_stub {
+                ("GUILD_CREATE", json!({"id": guild, "unavailable": true}))
+            } else {
+                ("GUILD_DELETE", json!({"id": guild, "unavailable": true}))
             };
-            let text = wire::text(&self.guild_create(guild, bot));
+            if let Some(session) = self.sessions.get_mut(&key) {
+                session.late.insert(*guild, due);
+            }
+            self.dispatch_to(key, &t.into(), &wire::text(&d).into());
+        }
+        self.next_late = Some(self.next_late.map_or(due, |next| next.min(due)));
+    }
+
+    /// GUILD_CREATE for one session, if the guild is available to it.
+    fn send_guild(&mut self, key: SessionKey, guild: GuildId) {
+        let Some(session) = self.sessions.get(&key) else {
+            return;
+        };
+        let text = self
+            .guilds
+            .get(&guild)
+            .filter(|guild| !guild.unavailable && session.follows(guild.id))
+            .filter(|guild| guild.members.contains_key(&session.bot))
+            .map(|guild| wire::text(&self.guild_create(guild, session.bot)));
+        if let Some(text) = text {
             self.dispatch_to(key, &"GUILD_CREATE".into(), &text.into());
         }
+    }
+
+    /// Sends the guilds that were unavailable at a session's start, once their time has come.
+    pub(in crate::core) fn release_late_guilds(&mut self) {
+        let now = self.now;
+        let mut due = Vec::new();
+        for (key, session) in &mut self.sessions {
+            session.late.retain(|guild, at| {
+                if *at <= now {
+                    due.push((*key, *guild));
+                }
+                *at > now
+            });
+        }
+        for (key, guild) in due {
+            self.send_guild(key, guild);
+        }
+        let all = self.sessions.values();
+        self.next_late = all.flat_map(|session| session.late.values().copied()).min();
     }
 
     fn ready_event(

@@ -1,19 +1,22 @@
 //! The Gateway's side of a connection.
 
 mod commands;
+mod compress;
 mod connection;
+mod greeting;
 mod identify;
 mod resume;
 mod session;
 
-pub(super) use connection::{Connection, Item};
+pub(super) use connection::{Connection, Item, Spoil};
 pub use connection::{ConnectionId, Output};
+pub(super) use greeting::Entrance;
 pub(super) use session::{Event, Session, SessionKey};
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::World;
 use crate::ids::UserId;
@@ -25,57 +28,10 @@ const fn ends_session(code: u16) -> bool {
 }
 
 impl World {
-    /// A WebSocket was opened with this query (`v=10&encoding=json`, in any order). HELLO waits in its output.
-    ///
-    /// A version that is not served closes with 4012, an encoding other than `json` and any transport compression with
-    /// 4002: neither is simulated, and a close with a reason is clearer than frames that cannot be read.
-    pub fn gateway_open(&mut self, now: Duration, query: &str) -> ConnectionId {
-        self.advance(now);
-        self.next_connection += 1;
-        let id = ConnectionId(self.next_connection);
-        let interval = self.settings.heartbeat_interval;
-        let connection = Connection::new(self.now.saturating_add(interval.mul_f64(1.5)));
-        self.connections.insert(id, connection);
-        self.log(EntryKind::GatewayOpened {
-            connection: id.0,
-            query: query.to_owned(),
-        });
-        let value = |wanted: &str| {
-            query
-                .split('&')
-                .find_map(|pair| pair.strip_prefix(wanted)?.strip_prefix('='))
-                .unwrap_or("")
-        };
-        if !matches!(value("v"), "" | "9" | "10") {
-            self.close_connection(id, 4012, "Invalid API version.");
-        } else if !matches!(value("encoding"), "" | "json") {
-            self.complain(
-                format!("#{id}"),
-                "asked for an encoding that is not simulated",
-            );
-            self.close_connection(id, 4002, "The simulator speaks encoding=json only.");
-        } else if !value("compress").is_empty() {
-            self.complain(
-                format!("#{id}"),
-                "asked for transport compression, which is not simulated",
-            );
-            self.close_connection(
-                id,
-                4002,
-                "The simulator has no transport compression; leave compress out.",
-            );
-        } else {
-            let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
-            let hello = json!({"heartbeat_interval": interval, "_trace": ["[\"discord-sim\",{\"micros\":0.0}]"]});
-            self.send_op(id, 10, &hello);
-        }
-        id
-    }
-
     /// A text or binary message of the client.
     pub fn gateway_message(&mut self, now: Duration, id: ConnectionId, payload: &[u8]) {
         self.advance(now);
-        if !self.is_open(id) {
+        if !self.is_open(id) || self.is_silent(id) {
             return;
         }
         if payload.len() > self.settings.max_payload {
@@ -149,30 +105,12 @@ impl World {
         std::mem::take(&mut self.ready).into_iter().collect()
     }
 
-    /// The next thing to send on a connection. After [`Output::Close`] and [`Output::Drop`] the connection is
-    /// forgotten.
-    pub fn poll_output(&mut self, id: ConnectionId) -> Option<Output> {
-        let item = self.connections.get_mut(&id)?.out.pop_front()?;
-        Some(match item {
-            Item::Text(text) => Output::Text(text),
-            Item::Event(event) => Output::Text(event.frame()),
-            Item::Close(code, reason) => {
-                self.connections.remove(&id);
-                Output::Close { code, reason }
-            }
-            Item::Drop => {
-                self.connections.remove(&id);
-                Output::Drop
-            }
-        })
-    }
-
     /// Whether a connection waits to be dropped at once, whatever else was to be sent.
     #[must_use]
     pub fn is_cut(&self, id: ConnectionId) -> bool {
         self.connections
             .get(&id)
-            .is_some_and(|c| matches!(c.out.front(), Some(Item::Drop)))
+            .is_some_and(|c| !c.torn && matches!(c.out.front(), Some(Item::Drop)))
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called for the whole world; a deadline in the past
@@ -183,6 +121,7 @@ impl World {
             .keys()
             .filter_map(|id| self.connection_timeout(*id))
             .chain(self.next_expiry)
+            .chain(self.next_late)
             .min()
     }
 
@@ -192,12 +131,13 @@ impl World {
         self.connection_timeout(id)
             .into_iter()
             .chain(self.next_expiry)
+            .chain(self.next_late)
             .min()
     }
 
     fn connection_timeout(&self, id: ConnectionId) -> Option<Duration> {
         let connection = self.connections.get(&id)?;
-        if connection.closing {
+        if connection.closing || connection.silent {
             return None;
         }
         let held = connection
@@ -209,12 +149,15 @@ impl World {
             .front()
             .filter(|_| !held)
             .map(|(due, _)| *due);
-        let close = connection.close_at;
-        Some(connection.heartbeat_due)
-            .into_iter()
-            .chain(pending)
-            .chain(close)
-            .min()
+        [
+            Some(connection.heartbeat_due),
+            pending,
+            connection.close_at,
+            connection.ping_due,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Does what is due: closes silent connections and those told to reconnect, releases delayed events, ends
@@ -232,6 +175,7 @@ impl World {
             .collect();
         for id in ids {
             self.release_due(id);
+            self.ping_if_due(id);
             let Some(connection) = self.connections.get(&id) else {
                 continue;
             };
@@ -242,6 +186,25 @@ impl World {
                 self.complain(format!("#{id}"), "missed its heartbeats");
                 self.close_connection(id, code, "Heartbeats missed.");
             }
+        }
+    }
+
+    fn is_silent(&self, id: ConnectionId) -> bool {
+        self.connections
+            .get(&id)
+            .is_some_and(|connection| connection.silent)
+    }
+
+    fn ping_if_due(&mut self, id: ConnectionId) {
+        let now = self.now;
+        let interval = self.settings.ping_interval;
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        if connection.ping_due.is_some_and(|at| at <= now) {
+            connection.ping_due = interval.map(|interval| now.saturating_add(interval));
+            connection.out.push_back(Item::Ping);
+            self.ready.insert(id);
         }
     }
 
@@ -266,7 +229,7 @@ impl World {
         let Some(connection) = self
             .connections
             .get_mut(&id)
-            .filter(|connection| !connection.closing)
+            .filter(|connection| !connection.closing && !connection.silent)
         else {
             return;
         };

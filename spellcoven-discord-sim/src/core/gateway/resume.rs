@@ -101,9 +101,7 @@ impl World {
         };
         session.connection = Some(id);
         let session_id = Arc::clone(&session.id);
-        if let Some(connection) = self.connections.get_mut(&id) {
-            connection.session = Some(key);
-        }
+        self.attach(id, key);
         let replayed = u64::try_from(missed.len()).unwrap_or(u64::MAX);
         self.log(EntryKind::Resumed {
             connection: id.0,

@@ -1,6 +1,6 @@
 //! A session: what outlives a connection.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +61,10 @@ pub(in crate::core) struct Session {
     pub(in crate::core) seq: u64,
     pub(in crate::core) connection: Option<ConnectionId>,
     pub(in crate::core) detached_at: Duration,
+    /// Whether its client asked for payload compression.
+    pub(super) compress: bool,
+    /// Guilds that are unavailable to this session alone, and until when.
+    pub(super) late: BTreeMap<GuildId, Duration>,
     ring: VecDeque<Arc<Event>>,
     /// The highest number that left the ring because it was full.
     evicted: u64,
@@ -82,6 +86,8 @@ impl Session {
             seq: 0,
             connection: Some(connection),
             detached_at: Duration::ZERO,
+            compress: false,
+            late: BTreeMap::new(),
             ring: VecDeque::new(),
             evicted: 0,
         }
@@ -92,6 +98,11 @@ impl Session {
     /// See: Discord documentation, Events, Gateway, "Sharding".
     pub(in crate::core) fn has_guild(&self, guild: GuildId) -> bool {
         (guild.0 >> 22) % u64::from(self.shard[1].max(1)) == u64::from(self.shard[0])
+    }
+
+    /// Whether this guild's events go to this session: it is the shard's, and not unavailable at its start.
+    pub(in crate::core) fn follows(&self, guild: GuildId) -> bool {
+        self.has_guild(guild) && !self.late.contains_key(&guild)
     }
 
     pub(in crate::core) fn push(&mut self, t: &Arc<str>, d: &Arc<str>, limit: usize) -> Arc<Event> {
