@@ -11,6 +11,7 @@ mod api {
     mod day;
     mod degraded;
     mod exactly_once;
+    mod faults;
     mod observer;
     mod recovery;
     mod rest_faults;

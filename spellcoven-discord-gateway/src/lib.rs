@@ -25,8 +25,8 @@ pub use self::{
         RoomChannel, VoiceFlags, VoiceServerUpdate, VoiceState, VoiceToken,
     },
     proto::{
-        Command, ConnectionState, PresenceStatus, Protocol, ProtocolConfig, ProtocolStats,
-        SessionState,
+        Command, Compression, ConnectionState, PresenceStatus, Protocol, ProtocolConfig,
+        ProtocolStats, SessionState,
     },
     queue::{BoxFuture, IdentifyQueue, InMemoryIdentifyQueue, SessionStartLimit},
     shell::{Shard, ShardBuilder, ShardHandle, ShardStatus, Shutdown, StateWatch},

@@ -15,6 +15,8 @@ mod client_model;
 mod close_codes;
 #[path = "api/commands.rs"]
 mod commands;
+#[path = "api/compression.rs"]
+mod compression;
 #[path = "api/day.rs"]
 mod day;
 #[path = "api/events.rs"]

@@ -10,7 +10,7 @@ use spellcoven_devkit::{
     idp::IdentityProvider,
     net::{MemoryHost, MemoryHttpError, MemoryNet, MemoryPoster},
 };
-use spellcoven_discord_gateway::{self as gateway, GuildTracker, Shard, ShardHandle};
+use spellcoven_discord_gateway::{self as gateway, Compression, GuildTracker, Shard, ShardHandle};
 use spellcoven_discord_rest::{self as rest, DiscordRestClient};
 use spellcoven_discord_sim::{Bot, ChannelId, GuildId, Sim, SimBuilder, UserId};
 use spellcoven_hub::{
@@ -37,6 +37,8 @@ pub(crate) struct Cloud {
     pub(crate) people: Vec<UserId>,
     pub(crate) net: MemoryNet,
     pub(crate) rng: fastrand::Rng,
+    /// How workers ask Discord to compress.
+    pub(crate) compression: Compression,
     identity: IdentityProvider,
     clock: VirtualClock,
     discord: Process,
@@ -85,7 +87,8 @@ impl Cloud {
             Sim::builder()
                 .seed(seed)
                 .start_time(START_MS)
-                .public_url("http://discord"),
+                .public_url("http://discord")
+                .settings(|settings| settings.resume_url = Some("ws://resume.discord".to_owned())),
         )
         .build();
         let guild = sim.add_guild("Spellcoven");
@@ -107,6 +110,7 @@ impl Cloud {
             people,
             net,
             rng,
+            compression: Compression::default(),
             identity,
             clock,
             discord,
@@ -185,13 +189,14 @@ impl Cloud {
         let mut shard = Shard::builder(gateway::BotToken::new(self.bot.token.clone()))
             .gateway_url("ws://discord")
             .connector(host.clone())
+            .compression(self.compression)
             .seed(self.rng.u64(..))
             .start();
         let handle = shard.handle();
         let forward = forwarder.clone();
         let process = Process::start(host, async move {
-            let ended = run(&mut shard, &mut GuildTracker::default(), &forward).await;
-            panic!("the worker's Gateway session ended: {ended:?}");
+            // It ends where Discord refuses for good; whoever keeps the process running starts it again.
+            let _ = run(&mut shard, &mut GuildTracker::default(), &forward).await;
         });
         self.worker = Some((process, handle, forwarder));
     }
@@ -279,13 +284,23 @@ impl Cloud {
 
 fn serve_discord(net: &MemoryNet, sim: &Sim) -> Process {
     let host = net.host();
-    let mut listener = host.listen("discord");
+    let mut main = host.listen("discord");
+    let mut resumes = host.listen("resume.discord");
     let sim = sim.clone();
     Process::start(host, async move {
         let mut connections = JoinSet::new();
-        while let Some(stream) = listener.accept().await {
+        loop {
             let sim = sim.clone();
-            connections.spawn(async move { sim.serve_connection(stream).await });
+            tokio::select! {
+                biased;
+                Some(stream) = main.accept() => {
+                    connections.spawn(async move { sim.serve_connection(stream).await });
+                }
+                Some(stream) = resumes.accept() => {
+                    connections.spawn(async move { sim.serve_resume_connection(stream).await });
+                }
+                else => break,
+            }
         }
     })
 }

@@ -13,7 +13,7 @@ use super::{cloud::Cloud, observer::Observer};
 
 /// What breaks while people move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Breaking {
+pub(super) enum Breaking {
     Nothing,
     /// The worker's connection is cut, or told op 7 or a resumable op 9: the session goes on.
     Connection,
@@ -36,11 +36,11 @@ fn seeds(count: u64) -> std::ops::Range<u64> {
 }
 
 /// Who joined (`true`) or left which room.
-type Move = (UserId, ChannelId, bool);
+pub(super) type Move = (UserId, ChannelId, bool);
 
-struct Run {
-    cloud: Cloud,
-    observers: Vec<Observer>,
+pub(super) struct Run {
+    pub(super) cloud: Cloud,
+    pub(super) observers: Vec<Observer>,
     breaking: Breaking,
     rooms: Vec<ChannelId>,
     /// Rooms that the API ended.
@@ -49,7 +49,11 @@ struct Run {
 
 impl Run {
     async fn start(seed: u64, breaking: Breaking) -> Self {
-        let mut cloud = Cloud::new(seed);
+        Self::start_in(Cloud::new(seed), breaking).await
+    }
+
+    /// The same in a cloud of the caller's making, in which nothing runs yet.
+    pub(super) async fn start_in(mut cloud: Cloud, breaking: Breaking) -> Self {
         cloud.start_hub();
         cloud.start_worker();
         let observers = vec![cloud.observer("one"), cloud.observer("two")];
@@ -67,7 +71,7 @@ impl Run {
         run
     }
 
-    async fn step(&mut self) {
+    pub(super) async fn step(&mut self) {
         match self.cloud.rng.u32(0..10) {
             0..6 => self.somebody_moves(),
             6 => self.somebody_mutes(),
@@ -213,46 +217,50 @@ async fn check(breaking: Breaking, seed: u64) {
     for _ in 0..60 {
         run.step().await;
     }
-    let settled = run.cloud.settle(&run.observers).await;
-    for (number, observer) in run.observers.iter().enumerate() {
-        let seen = observer.seen();
-        let context = || {
-            format!(
-                "SEED={seed} {breaking:?}, observer {number}\n{}",
-                run.cloud.story()
-            )
-        };
-        assert!(seen.faults.is_empty(), "{:#?}\n{}", seen.faults, context());
-        assert!(
-            settled.is_some(),
-            "{:#?}\nis not\n{:#?}\n{}",
-            seen.model,
-            run.cloud.truth(),
-            context()
-        );
-        if matches!(breaking, Breaking::Nothing | Breaking::Connection) {
-            // Nothing was lost for good, so every single join and leave must have been told, once and in order. Only
-            // of a room that the API ended may late news be left out: its end was told before.
-            let known = |moves: &[Move]| -> Vec<Move> {
-                moves
-                    .iter()
-                    .filter(|(_, room, _)| !run.ended.contains(room))
-                    .copied()
-                    .collect()
-            };
-            assert_eq!(
-                known(&Run::told(observer)),
-                known(&run.moves()),
-                "{}",
-                context()
-            );
-        }
-    }
+    let every_move = matches!(breaking, Breaking::Nothing | Breaking::Connection);
+    run.verify(&format!("SEED={seed} {breaking:?}"), every_move)
+        .await;
     for complaint in run.cloud.sim.complaints() {
         // A worker that was killed does not know when the one before it identified; Discord answers op 9.
         let restarted = matches!(breaking, Breaking::Worker | Breaking::Everything);
         let early = restarted && complaint.to_string().contains("identified twice in 5 s");
         assert!(early, "SEED={seed} {breaking:?}: {complaint}");
+    }
+}
+
+impl Run {
+    /// Waits until the observers hold what Discord holds, and fails where one was told something twice or out of order.
+    /// With `every_move` nothing was lost for good, so every single join and leave must have been told, once and in
+    /// order. Only of a room that the API ended may late news be left out: its end was told before.
+    pub(super) async fn verify(&self, what: &str, every_move: bool) {
+        let settled = self.cloud.settle(&self.observers).await;
+        for (number, observer) in self.observers.iter().enumerate() {
+            let seen = observer.seen();
+            let context = || format!("{what}, observer {number}\n{}", self.cloud.story());
+            assert!(seen.faults.is_empty(), "{:#?}\n{}", seen.faults, context());
+            assert!(
+                settled.is_some(),
+                "{:#?}\nis not\n{:#?}\n{}",
+                seen.model,
+                self.cloud.truth(),
+                context()
+            );
+            if every_move {
+                let known = |moves: &[Move]| -> Vec<Move> {
+                    moves
+                        .iter()
+                        .filter(|(_, room, _)| !self.ended.contains(room))
+                        .copied()
+                        .collect()
+                };
+                assert_eq!(
+                    known(&Self::told(observer)),
+                    known(&self.moves()),
+                    "{}",
+                    context()
+                );
+            }
+        }
     }
 }
 

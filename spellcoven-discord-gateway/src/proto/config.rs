@@ -11,6 +11,40 @@ use crate::{BotToken, EventFilter, GatewayError};
 /// ask for it and to keep it.
 pub const DEFAULT_GATEWAY_URL: &str = "wss://gateway.discord.gg";
 
+/// Compression of what Discord sends, one stream for each connection.
+///
+/// Each variant beyond [`None`](Self::None) exists with the cargo feature of its name. The default is zstd where that
+/// is compiled in, else zlib, else none.
+///
+/// Source: Discord documentation, "Gateway", Encoding and Compression, Transport Compression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Compression {
+    /// Text as it is.
+    #[cfg_attr(not(any(feature = "zlib", feature = "zstd")), default)]
+    None,
+    /// `compress=zlib-stream`.
+    #[cfg(feature = "zlib")]
+    #[cfg_attr(not(feature = "zstd"), default)]
+    Zlib,
+    /// `compress=zstd-stream`.
+    #[cfg(feature = "zstd")]
+    #[default]
+    Zstd,
+}
+
+impl Compression {
+    const fn query(self) -> &'static str {
+        match self {
+            Self::None => "",
+            #[cfg(feature = "zlib")]
+            Self::Zlib => "&compress=zlib-stream",
+            #[cfg(feature = "zstd")]
+            Self::Zstd => "&compress=zstd-stream",
+        }
+    }
+}
+
 /// What the state machine is made from.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -24,6 +58,12 @@ pub struct ProtocolConfig {
     /// The main URL, without a query. `ws://` is spoken only where it stands
     /// here. Default [`DEFAULT_GATEWAY_URL`].
     pub gateway_url: String,
+    /// Transport compression.
+    pub compression: Compression,
+    /// The largest message that is taken, in bytes, both as it arrives and
+    /// inflated; a larger one ends the connection, and the session is resumed.
+    /// Default 64 MiB.
+    pub max_message_size: usize,
     /// Which events are parsed.
     pub wanted: EventFilter,
     /// A session to resume.
@@ -59,6 +99,8 @@ impl ProtocolConfig {
             intents: Intents::GUILDS | Intents::GUILD_VOICE_STATES,
             shard: [0, 1],
             gateway_url: DEFAULT_GATEWAY_URL.to_owned(),
+            compression: Compression::default(),
+            max_message_size: 64 << 20,
             wanted: EventFilter::default(),
             session: None,
             seed: None,
@@ -115,10 +157,14 @@ pub(super) fn resume_url_usable(main: &str, resume: &str) -> bool {
 /// with or without a slash at the end.
 ///
 /// Source: Discord documentation, "Gateway", Connecting, and Preparing to
-/// Resume: the same version and encoding on both.
-pub(super) fn connection_url(base: &str) -> String {
+/// Resume: the same version, encoding and compression on both.
+pub(super) fn connection_url(base: &str, compression: Compression) -> String {
     let base = base.split(['?', '#']).next().unwrap_or_default();
-    format!("{}/?v=10&encoding=json", base.trim_end_matches('/'))
+    format!(
+        "{}/?v=10&encoding=json{}",
+        base.trim_end_matches('/'),
+        compression.query()
+    )
 }
 
 /// A payload to send. It may hold the token, so `Debug` shows its length only.
@@ -159,11 +205,24 @@ mod tests {
             "wss://g.example//",
             "wss://g.example/?v=9",
         ] {
-            assert_eq!(connection_url(base), "wss://g.example/?v=10&encoding=json");
+            assert_eq!(
+                connection_url(base, Compression::None),
+                "wss://g.example/?v=10&encoding=json"
+            );
         }
         assert_eq!(
-            connection_url("ws://[::1]:80/a/"),
+            connection_url("ws://[::1]:80/a/", Compression::None),
             "ws://[::1]:80/a/?v=10&encoding=json"
+        );
+        #[cfg(feature = "zlib")]
+        assert_eq!(
+            connection_url("ws://a/", Compression::Zlib),
+            "ws://a/?v=10&encoding=json&compress=zlib-stream"
+        );
+        #[cfg(feature = "zstd")]
+        assert_eq!(
+            connection_url("ws://a/", Compression::Zstd),
+            "ws://a/?v=10&encoding=json&compress=zstd-stream"
         );
     }
 

@@ -31,7 +31,8 @@ struct Hello {
 }
 
 impl Protocol {
-    /// A message has arrived: the payload of one text or binary message.
+    /// A text message has arrived; it is JSON, whatever compression was asked
+    /// for.
     pub fn handle_message(&mut self, message: impl AsRef<[u8]>, now: Instant) {
         if !self.is_connected() {
             return;
@@ -39,7 +40,39 @@ impl Protocol {
         if let Some(heart) = &mut self.heart {
             heart.on_frame(now);
         }
-        let envelope = match Envelope::parse(message.as_ref()) {
+        self.take(message.as_ref(), now);
+    }
+
+    /// A binary message has arrived: with transport compression the next part
+    /// of the stream, which completes a payload or does not; without, JSON.
+    ///
+    /// A message that cannot be inflated, or would be larger than
+    /// [`ProtocolConfig::max_message_size`](super::ProtocolConfig::max_message_size),
+    /// ends the connection, and the session is resumed on another one with a
+    /// fresh stream.
+    pub fn handle_binary(&mut self, message: impl AsRef<[u8]>, now: Instant) {
+        if !self.is_connected() {
+            return;
+        }
+        if let Some(heart) = &mut self.heart {
+            heart.on_frame(now);
+        }
+        match self.inflate.message(message.as_ref()) {
+            Ok(Some(payload)) => {
+                self.take(&payload, now);
+                self.inflate.give_back(payload);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(reason = error.describe(), "cannot inflate: closing");
+                self.stats.malformed += 1;
+                self.abandon(Duration::ZERO, now);
+            }
+        }
+    }
+
+    fn take(&mut self, message: &[u8], now: Instant) {
+        let envelope = match Envelope::parse(message) {
             Ok(envelope) => envelope,
             Err(error) => return self.malformed("message", &error, now),
         };

@@ -152,7 +152,8 @@ impl Protocol {
             .map(|session| &session.state.resume_url)
             .filter(|url| config::resume_url_usable(main, url));
         self.at_resume_url = resume.is_some();
-        let url = config::connection_url(resume.unwrap_or(main));
+        let url = config::connection_url(resume.unwrap_or(main), self.config.compression);
+        self.inflate.reset();
         tracing::info!(url, resume = self.session.is_some(), "connecting");
         self.outputs.push_back(Output::Connect { url });
         self.enter(Phase::Connecting {

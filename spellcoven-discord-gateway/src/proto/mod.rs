@@ -9,6 +9,7 @@ mod envelope;
 mod heartbeat;
 mod identify;
 mod inbound;
+mod inflate;
 mod lifecycle;
 mod send_limit;
 mod session;
@@ -21,12 +22,13 @@ use std::{
 use self::{
     backoff::{Backoff, Renewals},
     heartbeat::Heartbeat,
+    inflate::Inflate,
     send_limit::{SendLimit, Sent},
 };
 pub use self::{
     close::{CLOSE_END_SESSION, CLOSE_KEEP_SESSION, Reaction, reaction},
     command::{Command, PresenceStatus},
-    config::{DEFAULT_GATEWAY_URL, Payload, ProtocolConfig},
+    config::{Compression, DEFAULT_GATEWAY_URL, Payload, ProtocolConfig},
     session::SessionState,
 };
 use crate::{CommandError, GatewayError, GatewayEvent};
@@ -48,6 +50,7 @@ pub struct Protocol {
     config: ProtocolConfig,
     rng: fastrand::Rng,
     phase: Phase,
+    inflate: Inflate,
     outputs: VecDeque<Output>,
     heart: Option<Heartbeat>,
     limit: SendLimit,
@@ -141,7 +144,8 @@ pub struct ProtocolStats {
     pub late_acks: u64,
     /// Connections given up because HELLO, READY or RESUMED did not come.
     pub timeouts: u64,
-    /// Messages that were no JSON object of the Gateway.
+    /// Messages that were no JSON object of the Gateway, or could not be
+    /// inflated.
     pub malformed: u64,
     /// Opcodes that mean nothing to this crate.
     pub unknown_ops: u64,
@@ -214,6 +218,7 @@ impl Protocol {
         let mut protocol = Self {
             rng,
             phase: Phase::Waiting { until: now },
+            inflate: Inflate::new(config.compression, config.max_message_size),
             outputs: VecDeque::new(),
             heart: None,
             limit: SendLimit::new(Duration::from_secs(60), 0),

@@ -5,8 +5,8 @@ use twilight_model::gateway::Intents;
 
 use super::{Shard, driver::Driver, handle};
 use crate::{
-    BotToken, Connector, EventFilter, IdentifyQueue, InMemoryIdentifyQueue, ProtocolConfig,
-    SessionState, TcpTls,
+    BotToken, Compression, Connector, EventFilter, IdentifyQueue, InMemoryIdentifyQueue,
+    ProtocolConfig, SessionState, TcpTls,
 };
 
 /// Settings of a [`Shard`]; only the token is required.
@@ -15,7 +15,6 @@ pub struct ShardBuilder {
     pub(super) connector: Arc<dyn Connector>,
     pub(super) queue: Arc<dyn IdentifyQueue>,
     pub(super) event_buffer: usize,
-    pub(super) max_message_size: usize,
 }
 
 impl fmt::Debug for ShardBuilder {
@@ -23,7 +22,6 @@ impl fmt::Debug for ShardBuilder {
         f.debug_struct("ShardBuilder")
             .field("protocol", &self.protocol)
             .field("event_buffer", &self.event_buffer)
-            .field("max_message_size", &self.max_message_size)
             .finish_non_exhaustive()
     }
 }
@@ -35,7 +33,6 @@ impl ShardBuilder {
             connector: Arc::new(TcpTls::new()),
             queue: Arc::new(InMemoryIdentifyQueue::default()),
             event_buffer: 1024,
-            max_message_size: 64 << 20,
         }
     }
 
@@ -102,12 +99,20 @@ impl ShardBuilder {
         self
     }
 
-    /// The largest message that is read, in bytes; a larger one ends the
-    /// connection. Default 64 MiB: snapshots of large guilds have been seen
-    /// over 5 MiB.
+    /// Compression of what Discord sends. Default: zstd where the feature is
+    /// on, else zlib, else none.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.protocol.compression = compression;
+        self
+    }
+
+    /// The largest message that is read, in bytes, as it arrives and inflated;
+    /// a larger one ends the connection, and the session is resumed. Default
+    /// 64 MiB: snapshots of large guilds have been seen over 5 MiB.
     #[must_use]
     pub fn max_message_size(mut self, bytes: usize) -> Self {
-        self.max_message_size = bytes;
+        self.protocol.max_message_size = bytes;
         self
     }
 

@@ -60,10 +60,10 @@ impl Driver {
         let now = Instant::now();
         Self {
             shard_id: builder.protocol.shard[0],
+            max_message_size: builder.protocol.max_message_size,
             protocol: Protocol::new(builder.protocol, now.into_std()),
             connector: builder.connector,
             queue: builder.queue,
-            max_message_size: builder.max_message_size,
             link: Link::None,
             closing: None,
             grant: None,
@@ -156,7 +156,7 @@ impl Driver {
                 self.protocol.handle_connect_failed(now);
             }
             LinkEvent::Message(Message::Text(text)) => self.protocol.handle_message(&*text, now),
-            LinkEvent::Message(Message::Binary(bytes)) => self.protocol.handle_message(bytes, now),
+            LinkEvent::Message(Message::Binary(bytes)) => self.protocol.handle_binary(bytes, now),
             // Pings are answered by tungstenite.
             LinkEvent::Message(_) => {}
             LinkEvent::Closed(code) => {

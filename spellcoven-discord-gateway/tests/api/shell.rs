@@ -18,8 +18,8 @@ use async_tungstenite::{
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use spellcoven_discord_gateway::{
-    BoxFuture, CommandError, ConnectionState, Connector, Event, GatewayError, GatewayStream,
-    IdentifyQueue, Shard, ShardBuilder, Shutdown,
+    BoxFuture, CommandError, Compression, ConnectionState, Connector, Event, GatewayError,
+    GatewayStream, IdentifyQueue, Shard, ShardBuilder, Shutdown,
 };
 use tokio::{io::DuplexStream, sync::mpsc};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
@@ -70,6 +70,8 @@ fn builder(pipes: Pipes) -> ShardBuilder {
     Shard::builder("secret.token")
         .gateway_url(MAIN)
         .connector(pipes)
+        // The server of these tests speaks text.
+        .compression(Compression::None)
         .seed(1)
 }
 

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use spellcoven_discord_gateway::{
-    BoxFuture, Change, Command, ConnectionState, Connector, Event, EventFilter, EventKind,
-    GatewayError, GatewayStream, GuildTracker, Id, InMemoryIdentifyQueue, Intents, Shard,
-    ShardBuilder, Shutdown,
+    BoxFuture, Change, Command, Compression, ConnectionState, Connector, Event, EventFilter,
+    EventKind, GatewayError, GatewayStream, GuildTracker, Id, InMemoryIdentifyQueue, Intents,
+    Shard, ShardBuilder, Shutdown,
 };
 use spellcoven_discord_sim::{Bot, ChannelId, GuildId, Sim, UserId};
 
@@ -23,6 +23,19 @@ impl Connector for ToSim {
             Box::new(near) as Box<dyn GatewayStream>
         )))
     }
+}
+
+/// Every encoding that is compiled in, by turns.
+fn compression(seed: u64) -> Compression {
+    let all = [
+        Compression::None,
+        #[cfg(feature = "zlib")]
+        Compression::Zlib,
+        #[cfg(feature = "zstd")]
+        Compression::Zstd,
+    ];
+    // Apart from the size of the buffer, which the same seed decides.
+    all[(seed / 3) as usize % all.len()]
 }
 
 struct World {
@@ -65,6 +78,7 @@ impl World {
             .connector(ToSim(self.sim.clone()))
             .identify_queue(Arc::clone(&self.queue))
             .seed(seed)
+            .compression(compression(seed))
             // Some consumers are always slow.
             .event_buffer([1, 7, 1024][seed as usize % 3])
     }

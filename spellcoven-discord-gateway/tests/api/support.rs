@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use spellcoven_discord_gateway::{
-    BotToken, ConnectionState, Protocol, ProtocolConfig, SessionState, proto::Output,
+    BotToken, Compression, ConnectionState, Protocol, ProtocolConfig, SessionState, proto::Output,
 };
 
 pub(crate) const MAIN: &str = "ws://main.test";
@@ -18,6 +18,7 @@ pub(crate) fn config(seed: u64) -> ProtocolConfig {
     let mut config = ProtocolConfig::new(BotToken::new("Bot secret.token"));
     config.gateway_url = MAIN.to_owned();
     config.seed = Some(seed);
+    config.compression = Compression::None;
     config
 }
 

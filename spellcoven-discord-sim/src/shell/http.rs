@@ -28,13 +28,20 @@ pub(super) enum Way {
     /// To the main URL.
     Plain,
     /// To the main URL over TLS: other URLs are told.
-    #[cfg_attr(
-        not(feature = "tls"),
-        expect(dead_code, reason = "without TLS nobody comes by it")
-    )]
+    #[cfg(feature = "tls")]
     Secure,
     /// To the resume URL.
     Resume,
+}
+
+impl Way {
+    const fn is_secure(self) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Secure => true,
+            Self::Plain | Self::Resume => false,
+        }
+    }
 }
 
 /// The connection is closed without an answer.
@@ -83,7 +90,7 @@ impl Sim {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let upgrading = Upgrading::default();
-        let secure = way == Way::Secure;
+        let secure = way.is_secure();
         let service = hyper::service::service_fn(|request: HttpRequest| {
             let sim = self.clone();
             let upgrading = Arc::clone(&upgrading);

@@ -23,7 +23,6 @@ const HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(10);
 /// A simulator that listens. Dropped, it stops listening and drops all its connections.
 #[derive(Debug)]
 pub struct SimServer {
-    #[cfg(feature = "tls")]
     sim: Sim,
     addr: SocketAddr,
     stop: CancellationToken,
@@ -56,7 +55,6 @@ impl Sim {
         let stop = CancellationToken::new();
         let task = tokio::spawn(accept(self.clone(), listener, Door::Plain, stop.clone()));
         Ok(SimServer {
-            #[cfg(feature = "tls")]
             sim: self.clone(),
             addr,
             stop,
