@@ -15,8 +15,10 @@ pub(super) enum InflateError {
     /// The message would be larger than allowed, before or after.
     TooLarge,
     /// The bytes are not what the stream goes on with.
+    #[cfg(any(feature = "zlib", feature = "zstd"))]
     Corrupt,
     /// The stream has ended, which it does with its connection only.
+    #[cfg(any(feature = "zlib", feature = "zstd"))]
     Ended,
 }
 
@@ -24,7 +26,9 @@ impl InflateError {
     pub(super) fn describe(self) -> &'static str {
         match self {
             Self::TooLarge => "larger than allowed",
+            #[cfg(any(feature = "zlib", feature = "zstd"))]
             Self::Corrupt => "not what the stream goes on with",
+            #[cfg(any(feature = "zlib", feature = "zstd"))]
             Self::Ended => "the stream has ended",
         }
     }
