@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Events made before the connection has its turn.
-const BATCH: u64 = 64;
+const BATCH: u64 = 256;
 /// Events that may be on their way.
 const AHEAD: u64 = 16 * 1024;
 
@@ -28,14 +28,18 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Compression {
     None,
+    Zlib,
+    Zstd,
 }
 
 impl Compression {
-    pub(crate) const ALL: [Self; 1] = [Self::None];
+    pub(crate) const ALL: [Self; 3] = [Self::None, Self::Zlib, Self::Zstd];
 
     const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::Zlib => "zlib-stream",
+            Self::Zstd => "zstd-stream",
         }
     }
 }
@@ -76,6 +80,9 @@ async fn simulator(
     let received = Received::new();
     let query = match compression {
         Compression::None => "v=10&encoding=json".to_owned(),
+        Compression::Zlib | Compression::Zstd => {
+            format!("v=10&encoding=json&compress={}", compression.name())
+        }
     };
     let (address, token, for_client) = (server.addr(), bot.token, Arc::clone(&received));
     let client = tokio::task::spawn_blocking(move || {
@@ -83,7 +90,7 @@ async fn simulator(
     })
     .await??;
     // HELLO, READY and GUILD_CREATE.
-    received.reach(3).await;
+    received.reach(3).await?;
     let small = json!({
         "channel_id": rooms[0], "guild_id": guild, "user_id": alice, "timestamp": 1_764_000_000,
     });
@@ -102,9 +109,11 @@ async fn simulator(
         });
         made += BATCH;
         tokio::task::yield_now().await;
-        received.reach((before + made).saturating_sub(AHEAD)).await;
+        received
+            .reach((before + made).saturating_sub(AHEAD))
+            .await?;
     }
-    received.reach(before + made).await;
+    received.reach(before + made).await?;
     let done = watch.stop(made, received.bytes() - bytes);
     let example = sim
         .journal()
@@ -140,9 +149,9 @@ async fn bare(text: &str, time: Duration) -> Result<Measured, Error> {
     while watch.elapsed() < time {
         floor::send_batch(&mut socket, text).await?;
         made += floor::BATCH;
-        received.reach(made.saturating_sub(AHEAD)).await;
+        received.reach(made.saturating_sub(AHEAD)).await?;
     }
-    received.reach(made).await;
+    received.reach(made).await?;
     let done = watch.stop(made, received.bytes());
     drop(socket);
     let _ = tokio::task::spawn_blocking(move || client.join()).await?;

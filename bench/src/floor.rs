@@ -20,8 +20,8 @@ use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
 pub(crate) type Socket = WebSocketStream<tokio_util::compat::Compat<TcpStream>>;
 
-/// Messages between two flushes, as many as the simulator has.
-pub(crate) const BATCH: u64 = 64;
+/// Messages between two flushes, as many as are made at once for the simulator.
+pub(crate) const BATCH: u64 = 256;
 
 /// Takes one WebSocket. The key is the one that the client of this bench sends.
 pub(crate) async fn accept_socket(listener: &TcpListener) -> io::Result<Socket> {

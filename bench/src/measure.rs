@@ -11,6 +11,11 @@ use std::{
 use rustix::time::{ClockId, clock_gettime};
 use tokio::{sync::Notify, time::Instant};
 
+use crate::Error;
+
+/// How long nothing may arrive.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What was done in which time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measured {
@@ -100,9 +105,12 @@ impl Received {
     }
 
     /// Waits until `count` have arrived.
-    pub(crate) async fn reach(&self, count: u64) {
+    pub(crate) async fn reach(&self, count: u64) -> Result<(), Error> {
         while self.count() < count {
-            self.more.notified().await;
+            tokio::time::timeout(PATIENCE, self.more.notified())
+                .await
+                .map_err(|_| "the client receives nothing more: it was cut, or refused")?;
         }
+        Ok(())
     }
 }

@@ -221,7 +221,9 @@ impl Checks {
         if matches!(trouble, Trouble::MutedAcks) {
             // Any event would tell twilight that the connection lives.
             self.simulator.until(mark, "resumed").await?;
-            self.simulator.post("mute_acks", json!({"on": false})).await?;
+            self.simulator
+                .post("mute_acks", json!({"on": false}))
+                .await?;
         }
         self.simulator
             .voice(person, Some(&self.lobby.to_string()))
