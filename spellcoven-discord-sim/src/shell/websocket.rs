@@ -16,8 +16,8 @@ use super::line::{Line, Rules};
 use crate::core::{ConnectionId, Output};
 use crate::sim::{Door, Sim};
 
-/// Frames taken from the world at once; they go out in one flush.
-const BATCH: usize = 64;
+/// Frames taken from the world at once, under one lock. A flush follows when none is left.
+const BATCH: usize = 256;
 /// How long a client may take to answer a close frame.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// What a client's message may have before the connection is broken off; the world judges what is below.
@@ -89,8 +89,17 @@ async fn send<S>(sim: &Sim, id: ConnectionId, door: &Door, rules: &Rules, sink: 
 where
     S: futures_util::Sink<Message> + Unpin,
 {
+    let mut flushed = true;
     loop {
         let (outputs, timeout) = sim.outputs(id, BATCH);
+        if outputs.is_empty() && !flushed {
+            if sink.flush().await.is_err() {
+                return Sent::Dropped;
+            }
+            flushed = true;
+            // More may have come meanwhile.
+            continue;
+        }
         if outputs.is_empty() {
             let wake = async {
                 match timeout {
@@ -112,9 +121,7 @@ where
                 Err(_) => return Sent::Dropped,
             }
         }
-        if sink.flush().await.is_err() {
-            return Sent::Dropped;
-        }
+        flushed = false;
     }
 }
 
