@@ -15,6 +15,7 @@ mod client_model;
 mod close_codes;
 #[path = "api/commands.rs"]
 mod commands;
+#[cfg(any(feature = "zlib", feature = "zstd"))]
 #[path = "api/compression.rs"]
 mod compression;
 #[path = "api/day.rs"]
