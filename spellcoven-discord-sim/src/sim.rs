@@ -42,6 +42,9 @@ struct State {
     doors: BTreeMap<ConnectionId, Arc<Door>>,
 }
 
+/// How a WebSocket is opened in the world: it depends on the way it came.
+pub(crate) type Open = fn(&mut World, Duration, &str) -> ConnectionId;
+
 /// How a connection's task is woken.
 #[derive(Debug, Default)]
 pub(crate) struct Door {
@@ -240,15 +243,11 @@ impl Sim {
         })
     }
 
-    pub(crate) fn open(&self, query: &str, at_resume_url: bool) -> (ConnectionId, Arc<Door>) {
+    pub(crate) fn open(&self, query: &str, open: Open) -> (ConnectionId, Arc<Door>) {
         self.run(|state| {
             let door = Arc::new(Door::default());
             let now = state.world.now();
-            let id = if at_resume_url {
-                state.world.gateway_open_at_resume_url(now, query)
-            } else {
-                state.world.gateway_open(now, query)
-            };
+            let id = open(&mut state.world, now, query);
             state.doors.insert(id, Arc::clone(&door));
             (id, door)
         })

@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::body::FaultyBody;
 use super::lenient::Lenient;
 use super::websocket;
-use crate::core::Request;
-use crate::sim::Sim;
+use crate::core::{Request, World};
+use crate::sim::{Open, Sim};
 
 /// Discord's bound for a request: 25 MiB.
 const BODY_LIMIT: usize = 25 * 1024 * 1024;
@@ -35,6 +35,15 @@ pub(super) enum Way {
 }
 
 impl Way {
+    const fn opener(self) -> Open {
+        match self {
+            Self::Plain => World::gateway_open,
+            #[cfg(feature = "tls")]
+            Self::Secure => World::gateway_open_secure,
+            Self::Resume => World::gateway_open_at_resume_url,
+        }
+    }
+
     const fn is_secure(self) -> bool {
         match self {
             #[cfg(feature = "tls")]
@@ -110,7 +119,7 @@ impl Sim {
             .take();
         if let Some((query, upgraded)) = taken {
             match upgraded.await {
-                Ok(io) => websocket::run(self, TokioIo::new(io), &query, way == Way::Resume).await,
+                Ok(io) => websocket::run(self, TokioIo::new(io), &query, way.opener()).await,
                 Err(error) => tracing::debug!(%error, "upgrade failed"),
             }
         }

@@ -14,7 +14,7 @@ use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
 use super::line::{Line, Rules};
 use crate::core::{ConnectionId, Output};
-use crate::sim::{Door, Sim};
+use crate::sim::{Door, Open, Sim};
 
 /// Frames taken from the world at once, under one lock. A flush follows when none is left.
 const BATCH: usize = 256;
@@ -31,7 +31,7 @@ enum Sent {
     Dropped,
 }
 
-pub(super) async fn run<T>(sim: &Sim, io: T, query: &str, at_resume_url: bool)
+pub(super) async fn run<T>(sim: &Sim, io: T, query: &str, open: Open)
 where
     T: AsyncRead + AsyncWrite + Send + Unpin,
 {
@@ -41,7 +41,7 @@ where
     let (line, rules) = Line::new(io);
     let socket = WebSocketStream::from_raw_socket(line.compat(), Role::Server, Some(config)).await;
     let (mut sink, mut stream) = socket.split();
-    let (id, door) = sim.open(query, at_resume_url);
+    let (id, door) = sim.open(query, open);
     // If this future is dropped, the network broke.
     let guard = Leaving { sim, id };
 

@@ -72,7 +72,7 @@ async fn rest_and_gateway_over_tls_beside_plain() {
     let mut client = Client::over(io, "v=10").await;
     client.hello().await;
     client.identify(&bot.token, INTENTS).await;
-    client.expect("READY").await;
+    assert_eq!(client.expect("READY").await["resume_gateway_url"], url);
     server.shutdown().await;
     assert!(TcpStream::connect(addr).await.is_err());
 }

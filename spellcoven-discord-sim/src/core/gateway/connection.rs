@@ -99,6 +99,8 @@ pub(in crate::core) struct Connection {
     pub(in crate::core) session: Option<SessionKey>,
     /// Whether it came through the resume URL.
     pub(super) at_resume_url: bool,
+    /// It came over TLS: READY names a URL that leads back to TLS.
+    pub(super) secure: bool,
     pub(super) codec: Codec,
     pub(in crate::core) heartbeat_due: Duration,
     pub(super) ping_due: Option<Duration>,
@@ -125,6 +127,7 @@ impl Connection {
             bot: None,
             session: None,
             at_resume_url: false,
+            secure: false,
             codec: Codec::Plain,
             heartbeat_due,
             ping_due,

@@ -35,6 +35,15 @@ impl World {
         self.open(now, query, true)
     }
 
+    /// The same over TLS: READY names a URL that leads back there, whatever the resume URL of the settings is.
+    pub fn gateway_open_secure(&mut self, now: Duration, query: &str) -> ConnectionId {
+        let id = self.open(now, query, false);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.secure = true;
+        }
+        id
+    }
+
     /// Whether [`Fault::DeadResumeUrl`](crate::Fault::DeadResumeUrl) is on: connections to the resume URL are to be
     /// refused before a WebSocket is opened.
     #[must_use]

@@ -303,7 +303,14 @@ impl World {
             shard,
         });
         let mut guilds = self.guilds_of_shard(bot, shard);
-        let ready = self.ready_event(bot, &session_id, shard, identify.shard.is_some(), &guilds);
+        let ready = self.ready_event(
+            id,
+            bot,
+            &session_id,
+            shard,
+            identify.shard.is_some(),
+            &guilds,
+        );
         self.dispatch_to(key, &"READY".into(), &ready.into());
         if !intents.contains(Intents::GUILDS) {
             return;
@@ -392,6 +399,7 @@ impl World {
 
     fn ready_event(
         &self,
+        id: ConnectionId,
         bot: UserId,
         session: &str,
         shard: [u32; 2],
@@ -402,11 +410,14 @@ impl World {
             .iter()
             .map(|id| json!({"id": id, "unavailable": true}))
             .collect();
-        let resume_url = self
-            .settings
-            .resume_url
-            .clone()
-            .unwrap_or_else(|| self.settings.gateway_url());
+        let secure = self
+            .connections
+            .get(&id)
+            .is_some_and(|connection| connection.secure);
+        let resume_url = match &self.settings.resume_url {
+            Some(url) if !secure => url.clone(),
+            _ => self.settings.gateway_url_for(secure),
+        };
         let mut ready = json!({
             "v": 10, "user_settings": {}, "user": self.users.get(&bot).map(wire::own_user),
             "session_type": "normal", "session_id": session,
