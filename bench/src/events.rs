@@ -76,6 +76,10 @@ async fn simulator(
         sim.add_voice_channel(guild, "B"),
     ];
     let alice = sim.add_person("alice", guild);
+    // With somebody in each, no room begins or ceases to be used: a move is one event.
+    for room in rooms {
+        sim.join(sim.add_person("someone", guild), room)?;
+    }
     let server = sim.listen("127.0.0.1:0").await?;
     let received = Received::new();
     let query = match compression {
