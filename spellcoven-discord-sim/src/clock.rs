@@ -106,7 +106,11 @@ pub(crate) fn parse_iso8601(text: &str) -> Option<u64> {
         None | Some("") => 0,
         Some(zone_time) => {
             let (hours, minutes) = zone_time.split_once(':').unwrap_or((zone_time, "0"));
-            let minutes = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
+            let (hours, minutes) = (hours.parse::<u8>().ok()?, minutes.parse::<u8>().ok()?);
+            if hours >= 24 || minutes >= 60 {
+                return None;
+            }
+            let minutes = i64::from(hours) * 60 + i64::from(minutes);
             if zone.starts_with('-') {
                 -minutes
             } else {
@@ -167,6 +171,10 @@ mod tests {
             "2026-13-01T00:00:00Z",
             "2026-11-23",
             "2026-11-23T99:00Z",
+            "2026-11-23T00:00:00+24:00",
+            "2026-11-23T00:00:00-00:60",
+            "2026-11-23T00:00:00+9000000000000000000:00",
+            "9999999999999999999-11-23T00:00:00Z",
         ] {
             assert_eq!(parse_iso8601(wrong), None, "{wrong}");
         }

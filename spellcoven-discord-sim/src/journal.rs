@@ -24,7 +24,7 @@ pub struct Entry {
     pub what: EntryKind,
 }
 
-/// What an [`Entry`] tells. Tokens never appear in it.
+/// What an [`Entry`] tells. Tokens of bots never appear in it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]

@@ -576,6 +576,11 @@ impl Sim {
         self.fault(bot, &Fault::MuteAcks { on });
     }
 
+    /// Stops answering heartbeats for so long from now on, whatever was ordered before.
+    pub fn mute_acks_for(&self, bot: impl Into<UserId>, time: Duration) {
+        self.with(|world| world.mute_acks_for(bot.into(), time));
+    }
+
     /// Refuses the next `times` resumes with op 9 `false`.
     pub fn refuse_next_resume(&self, bot: impl Into<UserId>, times: u32) {
         self.fault(bot, &Fault::RefuseResume { times });

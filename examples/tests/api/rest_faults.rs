@@ -129,6 +129,7 @@ fn expect(first: StatusCode, wanted: Answer, context: &str, run: &Run) {
 async fn no_fault_of_rest_doubles_a_room_or_its_news() {
     // One system for all rows: each ends as it began, without the room.
     let run = Run::start(7).await;
+    let mut struck = 0;
     for (what, (name, wanted)) in RestFaultKind::one_of_each().iter().zip(TABLE) {
         for when in [When::Before, When::After] {
             let context = format!("{name}, {when:?} execution");
@@ -158,6 +159,11 @@ async fn no_fault_of_rest_doubles_a_room_or_its_news() {
             );
             run.settle(&context).await;
             assert!(run.rooms().is_empty(), "end: {context}");
+            // No row passes because nothing happened.
+            struck += 2;
+            let journal = run.cloud.sim.journal();
+            let faults = journal.requests().filter(|request| request.fault.is_some());
+            assert_eq!(faults.count(), struck, "{context}\n{}", run.cloud.story());
             for observer in &run.observers {
                 let told = Run::told(observer, rooms[0]);
                 assert_eq!(told, (1, 1), "{context}\n{}", run.cloud.story());

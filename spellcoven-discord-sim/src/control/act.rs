@@ -73,7 +73,7 @@ pub(super) fn to_json(value: impl serde::Serialize) -> Done {
 /// Acts as `method path` says.
 pub(super) fn act(call: &Call<'_>, method: &str, path: &str) -> Answer {
     let done = match (method, path.trim_matches('/')) {
-        ("GET", "info") => to_json(call.about),
+        ("GET", "info") => to_json(look::info(call)),
         ("GET", "world") => Ok(look::world(call)),
         ("GET", "journal") => look::journal(call),
         ("GET", "stats") => to_json(call.sim.stats()),

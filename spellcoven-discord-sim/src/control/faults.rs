@@ -153,10 +153,20 @@ struct Drop {
     whom: Whom,
 }
 
+/// Whether a close frame may carry this code (RFC 6455, section 7.4).
+fn sendable(code: u16) -> Result<(), (u16, String)> {
+    if (1000..5000).contains(&code) && !matches!(code, 1004..=1006 | 1015) {
+        Ok(())
+    } else {
+        Err((400, format!("{code} cannot be sent in a close frame")))
+    }
+}
+
 /// Cuts the connection, or closes it with a code.
 pub(super) fn drop_connection(call: &Call<'_>) -> Done {
     let wanted: Drop = call.body()?;
     wanted.target.check()?;
+    wanted.code.map_or(Ok(()), sendable)?;
     call.strike(&wanted.whom, |bot| match wanted.code {
         Some(code) => call.sim.close(bot, code),
         None => call.sim.cut(bot),
@@ -181,16 +191,9 @@ pub(super) fn mute_acks(call: &Call<'_>) -> Done {
     if wanted.ms.is_none() && wanted.on.is_none() {
         return Err((400, "give ms, or on".to_owned()));
     }
-    call.strike(&wanted.whom, |bot| {
-        call.sim.mute_acks(bot, on);
-        if let Some(ms) = wanted.ms.filter(|_| on) {
-            let sim = call.sim.clone();
-            // Nobody waits for it: it ends by itself.
-            drop(tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(ms)).await;
-                sim.mute_acks(bot, false);
-            }));
-        }
+    call.strike(&wanted.whom, |bot| match wanted.ms.filter(|_| on) {
+        Some(ms) => call.sim.mute_acks_for(bot, Duration::from_millis(ms)),
+        None => call.sim.mute_acks(bot, on),
     })
 }
 
@@ -219,5 +222,8 @@ pub(super) fn any(call: &Call<'_>) -> Done {
         return ok();
     }
     let wanted: GatewayFault = serde_json::from_value(body).map_err(wrong)?;
+    if let Fault::Close { code } = wanted.fault {
+        sendable(code)?;
+    }
     call.strike(&wanted.whom, |bot| call.sim.fault(bot, &wanted.fault))
 }

@@ -28,6 +28,14 @@ fn seconds(number: f64, name: &str) -> Result<Duration, (u16, String)> {
         .map_err(|_| (400, format!("{name} is a number of seconds from 0 on")))
 }
 
+/// A fault that strikes no time would only take a place among those that wait.
+fn from_one(count: u32) -> Result<(), (u16, String)> {
+    match count {
+        0 => Err((400, "count is from 1 on".to_owned())),
+        _ => Ok(()),
+    }
+}
+
 /// `{route, limit, window}` sets a bucket, `{count}` orders 429s, `{clear: true}` takes both back.
 pub(super) fn rate_limit(call: &Call<'_>) -> Done {
     let wanted: Limits = call.body()?;
@@ -36,6 +44,7 @@ pub(super) fn rate_limit(call: &Call<'_>) -> Done {
         return ok();
     }
     if let Some(count) = wanted.count {
+        from_one(count)?;
         let retry_after = seconds(wanted.retry_after.unwrap_or(1.0), "retry_after")?;
         let scope = wanted.scope;
         let what = RestFaultKind::TooManyRequests { retry_after, scope };
@@ -54,6 +63,9 @@ pub(super) fn rate_limit(call: &Call<'_>) -> Done {
         limit,
         window: seconds(window, "window")?,
     };
+    if limit.limit == 0 || limit.window.is_zero() {
+        return Err((400, "limit is from 1 on, window above 0".to_owned()));
+    }
     let routes = call.sim.limit_route(&route, limit);
     if routes == 0 {
         return Err((400, format!("there is no route {route:?}")));
@@ -86,6 +98,7 @@ pub(super) fn fail(call: &Call<'_>) -> Done {
     if !(500..600).contains(&wanted.status) {
         return Err((400, "status is from 500 to 599".to_owned()));
     }
+    from_one(wanted.count)?;
     call.sim.fail_rest(RestFault {
         matches: wanted.matches,
         times: wanted.count,

@@ -2,7 +2,21 @@
 
 use serde_json::{Value, json};
 
-use super::act::{Call, Done, to_json};
+use super::{
+    Description,
+    act::{Call, Done, to_json},
+};
+
+/// The line that was printed, with the tokens of now: a bot that spent its identifies has another.
+pub(super) fn info(call: &Call<'_>) -> Description {
+    let mut about = call.about.clone();
+    for bot in &mut about.bots {
+        if let Some(token) = call.sim.token(bot.user_id) {
+            bot.token = token;
+        }
+    }
+    about
+}
 
 pub(super) fn world(call: &Call<'_>) -> Value {
     let (sim, guild) = (call.sim, call.about.guild_id);

@@ -15,6 +15,9 @@ use crate::Sim;
 /// A control body is a few fields.
 const BODY_LIMIT: usize = 64 * 1024;
 
+/// Connections at one time.
+const CONNECTIONS: usize = 1000;
+
 /// A control API that listens. It obeys whoever reaches it: keep it on loopback.
 #[derive(Debug)]
 pub struct ControlServer {
@@ -56,6 +59,8 @@ impl ControlServer {
                 biased;
                 Some(_) = connections.join_next() => continue,
                 accepted = self.listener.accept() => match accepted {
+                    // Over the bound a connection is dropped unanswered.
+                    Ok(_) if connections.len() >= CONNECTIONS => continue,
                     Ok((io, _)) => io,
                     Err(error) => {
                         tracing::warn!(%error, "accept failed");

@@ -89,7 +89,7 @@ impl World {
                 application: application_id,
                 token: token.clone(),
                 identifies: IdentifyBudget::default(),
-                acks_muted: false,
+                acks_muted_until: None,
                 refuse_resumes: 0,
                 hold: false,
                 duplicate: false,

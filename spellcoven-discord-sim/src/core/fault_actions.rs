@@ -1,5 +1,7 @@
 //! Faults that a test orders.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::gateway::{Item, Spoil};
@@ -48,7 +50,9 @@ impl World {
                     world.ready.insert(id);
                 });
             }
-            Fault::MuteAcks { on } => self.with_account(bot, |account| account.acks_muted = on),
+            Fault::MuteAcks { on } => self.with_account(bot, |account| {
+                account.acks_muted_until = on.then_some(Duration::MAX);
+            }),
             Fault::RefuseResume { times } => {
                 self.with_account(bot, |account| account.refuse_resumes = times);
             }
@@ -57,6 +61,13 @@ impl World {
             }
             Fault::SplitFrames { on } => self.with_account(bot, |account| account.split = on),
         }
+    }
+
+    /// Heartbeats of a bot are not answered for so long from now on, whatever was ordered before.
+    pub fn mute_acks_for(&mut self, bot: UserId, time: Duration) {
+        self.acted(Some(bot), format!("fault: acks muted for {time:?}"));
+        let until = self.now.saturating_add(time);
+        self.with_account(bot, |account| account.acks_muted_until = Some(until));
     }
 
     fn each(&mut self, connections: Vec<ConnectionId>, act: impl Fn(&mut Self, ConnectionId)) {
@@ -111,7 +122,7 @@ impl World {
     /// Orders a fault of REST. Faults strike in the order they were ordered; at most 1000 wait, more are dropped.
     pub fn rest_fault(&mut self, fault: RestFault) {
         self.acted(None, format!("fault: {fault:?}"));
-        if self.rest_faults.len() < 1000 {
+        if fault.times > 0 && self.rest_faults.len() < 1000 {
             self.rest_faults.push(fault);
         }
     }

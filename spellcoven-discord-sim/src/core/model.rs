@@ -273,7 +273,8 @@ pub(crate) struct BotAccount {
     pub(crate) application: ApplicationId,
     pub(crate) token: Token,
     pub(crate) identifies: IdentifyBudget,
-    pub(crate) acks_muted: bool,
+    /// Until when heartbeats are not answered.
+    pub(crate) acks_muted_until: Option<std::time::Duration>,
     pub(crate) refuse_resumes: u32,
     pub(crate) hold: bool,
     /// Each event goes out twice.

@@ -214,6 +214,9 @@ async fn events_and_faults_as_json() {
         .post("/emit", json!({"t": "OWN", "d": {"a": 1}}))
         .await;
     assert_eq!(client.expect("OWN").await, json!({"a": 1}));
+    let odd = "with \"quotes\" and\na line";
+    control.post("/emit", json!({"t": odd, "d": [1]})).await;
+    assert_eq!(client.expect(odd).await, json!([1]));
     // Without the intent of the event's own, and with one the bot does not have.
     control
         .post("/emit", json!({"t": "MESSAGE_CREATE", "d": {}}))
@@ -235,6 +238,7 @@ async fn events_and_faults_as_json() {
     for body in [
         json!({"fault": "nothing"}),
         json!({"what": "nothing"}),
+        json!({"fault": {"close": {"code": 1005}}}),
         json!({"fault": "cut", "user_id": control.about.people[0].user_id}),
         json!({}),
     ] {
@@ -294,6 +298,18 @@ async fn rest_is_limited_and_fails_on_demand() {
             "/ratelimit",
             json!({"route": "GET /gateway", "limit": 1, "window": -1}),
         ),
+        (
+            "/ratelimit",
+            json!({"route": "GET /gateway", "limit": 0, "window": 1}),
+        ),
+        (
+            "/ratelimit",
+            json!({"route": "GET /gateway", "limit": 1, "window": 0}),
+        ),
+        ("/ratelimit", json!({"count": 0})),
+        ("/fail5xx", json!({"count": 0})),
+        ("/drop", json!({"code": 5})),
+        ("/drop", json!({"code": 5000})),
         ("/fail5xx", json!({"status": 404})),
         ("/mute_acks", json!({})),
         ("/channel", json!({"name": "x", "type": 99})),
@@ -306,6 +322,27 @@ async fn rest_is_limited_and_fails_on_demand() {
     }
     let voice = json!({"target": "voice"});
     assert_eq!(control.call("POST", "/drop", &voice).await.0, 501);
+}
+
+#[tokio::test]
+async fn a_bot_with_a_new_token_is_told_with_it() {
+    let control = start().await;
+    control
+        .sim
+        .with(|world| world.settings_mut().identify_total = 0);
+    let mut client = Client::connect(&control.sim, "v=10").await;
+    client.hello().await;
+    client.identify(&control.about.bots[0].token, INTENTS).await;
+    assert_eq!(client.closed().await, 4004);
+    let (_, info) = control.call("GET", "/info", &Value::Null).await;
+    let told = info["bots"][0]["token"].as_str().unwrap();
+    assert_ne!(told, control.about.bots[0].token);
+    let me = Request::new("GET", "/api/v10/users/@me").bot(told);
+    assert_eq!(control.sim.rest(&me).status, 200);
+    // Neither token is in the journal.
+    let journal = control.call("GET", "/journal", &Value::Null).await.1;
+    let journal = journal.to_string();
+    assert!(!journal.contains(told) && !journal.contains(&control.about.bots[0].token));
 }
 
 #[tokio::test]

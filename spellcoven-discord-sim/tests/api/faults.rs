@@ -20,6 +20,27 @@ async fn a_cut_has_no_close_frame() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn acks_muted_anew_stay_muted_until_the_later_end() {
+    let scene = scene();
+    let mut client = scene.ready().await;
+    scene.sim.mute_acks_for(&scene.bot, Duration::from_secs(4));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    scene.sim.mute_acks_for(&scene.bot, Duration::from_secs(4));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    client.heartbeat().await;
+    client.silent().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    client.heartbeat().await;
+    client.expect_op(11).await;
+    scene.sim.mute_acks_for(&scene.bot, Duration::MAX);
+    client.heartbeat().await;
+    client.silent().await;
+    scene.sim.mute_acks(&scene.bot, false);
+    client.heartbeat().await;
+    client.expect_op(11).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn op_7_then_a_close_after_the_grace() {
     let scene = scene_with(|b| b.settings(|s| s.reconnect_grace = Duration::from_secs(3)));
     let mut client = scene.ready().await;

@@ -221,6 +221,8 @@ async fn a_timeout_takes_its_permission_and_ends() {
     assert!(scene.sim.join(scene.alice, scene.lobby).is_err());
     assert_eq!(until("2027-01-23T01:00:00Z").status, 400, "over 28 days");
     assert_eq!(until("soon").status, 400);
+    let offset = "2026-11-23T01:00:00+9000000000000000000:00";
+    assert_eq!(until(offset).status, 400, "and no panic");
     tokio::time::advance(std::time::Duration::from_secs(3600)).await;
     scene.sim.join(scene.alice, scene.lobby).unwrap();
     let null = json!({ "communication_disabled_until": null });

@@ -326,7 +326,8 @@ impl World {
         let acked = !connection
             .bot
             .and_then(|bot| self.bots.get(&bot))
-            .is_some_and(|bot| bot.acks_muted);
+            .and_then(|bot| bot.acks_muted_until)
+            .is_some_and(|until| until > self.now);
         if let (Some(seq), Some(sent)) = (seq, session.map(|session| session.seq))
             && seq > sent
         {

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::super::World;
 use super::connection::ConnectionId;
 use crate::ids::{GuildId, UserId};
@@ -27,14 +29,28 @@ impl Event {
         let mut seq = [0_u8; 20];
         let seq = decimal(self.seq, &mut seq);
         let mut text = String::with_capacity(self.d.len() + self.t.len() + seq.len() + 26);
-        text.push_str(r#"{"t":""#);
-        text.push_str(&self.t);
-        text.push_str(r#"","s":"#);
+        text.push_str(r#"{"t":"#);
+        push_quoted(&mut text, &self.t);
+        text.push_str(r#","s":"#);
         text.push_str(seq);
         text.push_str(r#","op":0,"d":"#);
         text.push_str(&self.d);
         text.push('}');
         text
+    }
+}
+
+/// A name in quotes. Discord's need no escapes; a test may send any.
+fn push_quoted(text: &mut String, name: &str) {
+    if name
+        .bytes()
+        .all(|byte| byte == b'_' || byte.is_ascii_alphanumeric())
+    {
+        text.push('"');
+        text.push_str(name);
+        text.push('"');
+    } else {
+        text.push_str(&Value::from(name).to_string());
     }
 }
 
@@ -229,6 +245,12 @@ mod tests {
             d: "{}".into(),
         };
         assert_eq!(event.frame(), r#"{"t":"X","s":1234567890,"op":0,"d":{}}"#);
+        let odd = Event {
+            seq: 1,
+            t: "\"\n".into(),
+            d: "1".into(),
+        };
+        assert_eq!(odd.frame(), r#"{"t":"\"\n","s":1,"op":0,"d":1}"#);
     }
 
     #[test]
