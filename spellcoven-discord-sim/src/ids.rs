@@ -83,6 +83,10 @@ id_type! {
     /// A message.
     MessageId
 }
+id_type! {
+    /// A sound of a guild's soundboard.
+    SoundId
+}
 
 struct SnowflakeVisitor;
 

@@ -13,6 +13,8 @@ impl Intents {
     pub const GUILD_MEMBERS: Self = Self(1 << 1);
     /// Bans and audit log entries.
     pub const GUILD_MODERATION: Self = Self(1 << 2);
+    /// Emoji, stickers and sounds.
+    pub const GUILD_EXPRESSIONS: Self = Self(1 << 3);
     /// Voice states.
     pub const GUILD_VOICE_STATES: Self = Self(1 << 7);
     /// Presences. Privileged.
@@ -73,6 +75,12 @@ pub(crate) fn needed_by(event: &str) -> Intents {
         "GUILD_AUDIT_LOG_ENTRY_CREATE" | "GUILD_BAN_ADD" | "GUILD_BAN_REMOVE" => {
             Intents::GUILD_MODERATION
         }
+        "GUILD_EMOJIS_UPDATE"
+        | "GUILD_STICKERS_UPDATE"
+        | "GUILD_SOUNDBOARD_SOUND_CREATE"
+        | "GUILD_SOUNDBOARD_SOUND_UPDATE"
+        | "GUILD_SOUNDBOARD_SOUND_DELETE"
+        | "GUILD_SOUNDBOARD_SOUNDS_UPDATE" => Intents::GUILD_EXPRESSIONS,
         "VOICE_STATE_UPDATE" | "VOICE_CHANNEL_EFFECT_SEND" => Intents::GUILD_VOICE_STATES,
         "PRESENCE_UPDATE" => Intents::GUILD_PRESENCES,
         "MESSAGE_CREATE" | "MESSAGE_UPDATE" | "MESSAGE_DELETE" => Intents::GUILD_MESSAGES,

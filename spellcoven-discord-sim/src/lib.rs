@@ -23,7 +23,7 @@ pub use crate::core::{
 pub use control::{BotDescription, ControlServer, Description, PersonDescription, TlsDescription};
 pub use error::SimError;
 pub use faults::{Fault, FaultKind};
-pub use ids::{ApplicationId, ChannelId, GuildId, MessageId, RoleId, UserId};
+pub use ids::{ApplicationId, ChannelId, GuildId, MessageId, RoleId, SoundId, UserId};
 pub use intents::Intents;
 pub use journal::{ClosedBy, Entry, EntryKind, Journal, RestRequest};
 pub use permissions::{Overwrite, OverwriteTarget, Permissions};

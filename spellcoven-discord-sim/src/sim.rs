@@ -14,7 +14,7 @@ use crate::core::{
 };
 use crate::error::SimError;
 use crate::faults::Fault;
-use crate::ids::{ChannelId, GuildId, UserId};
+use crate::ids::{ChannelId, GuildId, SoundId, UserId};
 use crate::intents::Intents;
 use crate::journal::{Entry, Journal};
 use crate::permissions::{Overwrite, Permissions};
@@ -314,6 +314,14 @@ impl Sim {
     /// A voice channel. In an unknown guild the channel is made nowhere, and its id is of no use.
     pub fn add_voice_channel(&self, guild: GuildId, name: &str) -> ChannelId {
         self.add_or_zero(guild, ChannelKind::Voice, name, None)
+    }
+
+    /// A sound of a guild's soundboard, without audio.
+    ///
+    /// # Errors
+    /// What is not there, or not allowed; nothing is changed then.
+    pub fn add_sound(&self, guild: GuildId, name: &str) -> Result<SoundId, SimError> {
+        self.with(|world| world.add_sound(guild, name))
     }
 
     /// A voice channel in a category.

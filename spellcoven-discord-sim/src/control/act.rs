@@ -80,6 +80,7 @@ pub(super) fn act(call: &Call<'_>, method: &str, path: &str) -> Answer {
         ("POST", "voice") => people::voice(call),
         ("POST", "move") => people::move_person(call),
         ("POST", "person") => people::person(call),
+        ("POST", "sound") => people::sound(call),
         ("POST", "channel") => people::channel(call),
         ("POST", "delete_channel") => people::delete_channel(call),
         ("POST", "permissions") => people::permissions(call),

@@ -82,6 +82,12 @@ pub(super) fn person(call: &Call<'_>) -> Done {
     Ok(json!({ "user_id": user }))
 }
 
+pub(super) fn sound(call: &Call<'_>) -> Done {
+    let wanted: Named = call.body()?;
+    let made = call.sim.add_sound(call.about.guild_id, &wanted.name);
+    Ok(json!({ "sound_id": made.map_err(refused)? }))
+}
+
 #[derive(Deserialize)]
 struct NewChannel {
     name: String,

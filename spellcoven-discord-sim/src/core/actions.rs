@@ -8,7 +8,7 @@ use super::World;
 use super::model::{BotAccount, Guild, IdentifyBudget, Member, Role, User};
 use super::wire;
 use crate::error::SimError;
-use crate::ids::{ApplicationId, GuildId, RoleId, UserId};
+use crate::ids::{ApplicationId, GuildId, RoleId, SoundId, UserId};
 use crate::intents::Intents;
 use crate::permissions::Permissions;
 
@@ -68,6 +68,7 @@ impl World {
             channels: BTreeMap::new(),
             voice: BTreeMap::new(),
             audit: VecDeque::new(),
+            sounds: BTreeMap::new(),
             unavailable: false,
         };
         self.guilds.insert(id, guild);
@@ -214,6 +215,25 @@ impl World {
         self.dispatch_guild(guild, "GUILD_MEMBER_REMOVE", d.to_string());
         self.acted(Some(user), format!("left guild {guild}"));
         Ok(())
+    }
+
+    /// A sound of a guild's soundboard: GUILD_SOUNDBOARD_SOUND_CREATE, and part of what op 31 is answered with. There is
+    /// no audio.
+    ///
+    /// # Errors
+    /// What is not there, or not allowed; nothing is changed then.
+    pub fn add_sound(&mut self, guild: GuildId, name: &str) -> Result<SoundId, SimError> {
+        if !self.guilds.contains_key(&guild) {
+            return Err(SimError::UnknownGuild(guild));
+        }
+        let id = SoundId(self.snowflake());
+        if let Some(found) = self.guilds.get_mut(&guild) {
+            found.sounds.insert(id, name.to_owned());
+        }
+        let d = wire::text(&wire::sound(guild, id, name));
+        self.acted(None, format!("sound {name:?} ({id}) was made"));
+        self.dispatch_guild(guild, "GUILD_SOUNDBOARD_SOUND_CREATE", d);
+        Ok(id)
     }
 
     /// Sets what a bot's own role grants in a guild. `@everyone` still grants its own.

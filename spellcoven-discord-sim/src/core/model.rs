@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
-use crate::ids::{ApplicationId, ChannelId, GuildId, MessageId, RoleId, UserId};
+use crate::ids::{ApplicationId, ChannelId, GuildId, MessageId, RoleId, SoundId, UserId};
 use crate::permissions::{Overwrite, Permissions, Subject};
 
 /// The kind of a channel, with Discord's number.
@@ -196,6 +196,8 @@ pub(crate) struct Guild {
     pub(crate) channels: BTreeMap<ChannelId, Channel>,
     pub(crate) voice: BTreeMap<UserId, VoiceState>,
     pub(crate) audit: VecDeque<AuditEntry>,
+    /// The soundboard: ids and names.
+    pub(crate) sounds: BTreeMap<SoundId, String>,
     pub(crate) unavailable: bool,
 }
 

@@ -8,7 +8,7 @@ use super::model::{
     AuditEntry, BotAccount, Channel, ChannelKind, Guild, Member, Message, Role, User, VoiceState,
 };
 use crate::clock::iso8601;
-use crate::ids::{ChannelId, GuildId, RoleId, UserId};
+use crate::ids::{ChannelId, GuildId, RoleId, SoundId, UserId};
 use crate::permissions::{Overwrite, OverwriteTarget, Permissions};
 
 /// `CHANNEL_OBFUSCATED`.
@@ -290,6 +290,22 @@ pub(crate) fn guild_base(guild: &Guild) -> Value {
     })
 }
 
+/// A sound of a guild. `user` is left out, as for bots that may not manage sounds.
+///
+/// See: Discord documentation, Resources, Soundboard, "Soundboard Sound Object".
+pub(super) fn sound(guild: GuildId, id: SoundId, name: &str) -> Value {
+    json!({
+        "name": name, "sound_id": id, "volume": 1.0, "emoji_id": null, "emoji_name": null, "guild_id": guild,
+        "available": true,
+    })
+}
+
+/// All sounds of a guild.
+pub(super) fn sounds(guild: &Guild) -> Value {
+    let all = guild.sounds.iter();
+    all.map(|(id, name)| sound(guild.id, *id, name)).collect()
+}
+
 impl World {
     /// GUILD_CREATE's data as this bot sees it.
     ///
@@ -341,7 +357,7 @@ impl World {
             ("presences", json!([])),
             ("stage_instances", json!([])),
             ("guild_scheduled_events", json!([])),
-            ("soundboard_sounds", json!([])),
+            ("soundboard_sounds", sounds(guild)),
         ] {
             out[key] = more;
         }

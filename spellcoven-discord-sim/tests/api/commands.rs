@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use spellcoven_discord_sim::{Intents, Overwrite, OverwriteTarget, Permissions, RoleId};
+use spellcoven_discord_sim::{GuildId, Intents, Overwrite, OverwriteTarget, Permissions, RoleId};
 
 use super::support::{INTENTS, scene, scene_with};
 
@@ -181,14 +181,41 @@ async fn members_come_in_chunks_and_a_whole_guild_only_every_30_s() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_new_sound_is_told_and_part_of_the_guild() {
+    let scene = scene();
+    let mut client = scene
+        .ready_with(INTENTS | Intents::GUILD_EXPRESSIONS.0)
+        .await;
+    let id = scene.sim.add_sound(scene.guild, "Quack").unwrap();
+    let told = client.expect("GUILD_SOUNDBOARD_SOUND_CREATE").await;
+    assert_eq!(told["sound_id"], id.to_string());
+    assert_eq!(told["guild_id"], scene.guild.to_string());
+    tokio::time::advance(Duration::from_secs(5)).await;
+    let mut later = scene.connect().await;
+    later.hello().await;
+    later.identify(&scene.bot.token, INTENTS).await;
+    later.expect("READY").await;
+    let guild = later.expect("GUILD_CREATE").await;
+    assert_eq!(guild["soundboard_sounds"], json!([told]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn sounds_and_channel_info() {
     let scene = scene();
     let mut client = scene.ready().await;
     client.send(31, &json!({"guild_ids": [scene.guild]})).await;
-    assert_eq!(
-        client.expect("SOUNDBOARD_SOUNDS").await["soundboard_sounds"],
-        json!([])
-    );
+    let none = json!({"guild_id": scene.guild, "soundboard_sounds": []});
+    assert_eq!(client.expect("SOUNDBOARD_SOUNDS").await, none);
+    // This bot lacks the intent for the event of a new sound.
+    let id = scene.sim.add_sound(scene.guild, "Quack").unwrap();
+    client
+        .send(31, &json!({"guild_ids": [scene.guild, "1"]}))
+        .await;
+    let sounds = client.expect("SOUNDBOARD_SOUNDS").await;
+    let quack = &sounds["soundboard_sounds"][0];
+    assert_eq!(quack["sound_id"], id.to_string());
+    assert_eq!(quack["name"], "Quack");
+    assert!(scene.sim.add_sound(GuildId(1), "nowhere").is_err());
     client
         .send(43, &json!({"guild_id": scene.guild, "fields": ["status"]}))
         .await;

@@ -368,6 +368,8 @@ async fn people_and_channels_come_and_go() {
     let control = start().await;
     let made = control.post("/person", json!({"name": "bob"})).await;
     let room = control.post("/channel", json!({"name": "Room"})).await;
+    let sound = control.post("/sound", json!({"name": "Quack"})).await;
+    assert!(sound["sound_id"].is_string());
     let text = control
         .post("/channel", json!({"name": "t", "type": 0}))
         .await;

@@ -288,7 +288,7 @@ impl World {
         }
     }
 
-    /// Op 31: the simulated guilds have no sounds.
+    /// Op 31: SOUNDBOARD_SOUNDS for each guild that the bot is in.
     fn request_soundboard(
         &mut self,
         key: SessionKey,
@@ -299,8 +299,9 @@ impl World {
             .and_then(Value::as_array)
             .ok_or("no guild_ids")?;
         for guild in guilds.iter().filter_map(snowflake).map(GuildId) {
-            if self.is_member(key, guild) {
-                let sounds = json!({"guild_id": guild, "soundboard_sounds": []});
+            let found = self.guilds.get(&guild);
+            if let Some(found) = found.filter(|_| self.is_member(key, guild)) {
+                let sounds = json!({"guild_id": guild, "soundboard_sounds": wire::sounds(found)});
                 self.dispatch_to(
                     key,
                     &"SOUNDBOARD_SOUNDS".into(),
