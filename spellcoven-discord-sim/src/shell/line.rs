@@ -113,8 +113,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Line<T> {
             most = most.min(usize::try_from(tick).unwrap_or(usize::MAX));
         }
         let written = ready!(Pin::new(&mut this.io).poll_write(cx, &bytes[..most]))?;
-        if pace.is_some() {
-            this.wait = Some(Box::pin(tokio::time::sleep(TICK)));
+        if let Some(pace) = pace {
+            // Under a byte a tick, the byte takes longer.
+            let tick = TICK.max(Duration::from_secs(1) / pace.max(1));
+            this.wait = Some(Box::pin(tokio::time::sleep(tick)));
         }
         if let Some(left) = &mut this.rules.lock().left {
             *left = left.saturating_sub(written);

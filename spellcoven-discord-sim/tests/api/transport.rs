@@ -125,6 +125,17 @@ async fn slow_frames_dribble() {
     client.heartbeat().await;
     client.expect_op(11).await;
     assert_eq!(scene.sim.now(), begin);
+    // Also when a byte takes longer than a tick.
+    scene.sim.fault(
+        &scene.bot,
+        &Fault::SlowFrames {
+            bytes_per_second: 5,
+        },
+    );
+    client.heartbeat().await;
+    client.expect_op(11).await;
+    let least = Duration::from_millis(u64::try_from(client.raw.len() * 200 - 200).unwrap());
+    assert!(scene.sim.now() - begin >= least, "{least:?}");
 }
 
 #[tokio::test(start_paused = true)]

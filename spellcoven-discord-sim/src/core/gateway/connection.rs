@@ -323,11 +323,11 @@ impl World {
         };
         connection.heartbeat_due = due;
         let session = connection.session.and_then(|key| self.sessions.get(&key));
-        let acked = !connection
+        let acked = connection
             .bot
             .and_then(|bot| self.bots.get(&bot))
             .and_then(|bot| bot.acks_muted_until)
-            .is_some_and(|until| until > self.now);
+            .is_none_or(|until| until <= self.now);
         if let (Some(seq), Some(sent)) = (seq, session.map(|session| session.seq))
             && seq > sent
         {
