@@ -106,6 +106,31 @@ fn orders(kind: FaultKind) -> Vec<Order> {
     }
 }
 
+/// Whether a fault of this kind costs the worker its connection at least. Exhaustive on purpose: a new kind does not compile without an answer.
+const fn ends_the_connection(kind: FaultKind) -> bool {
+    match kind {
+        FaultKind::Cut
+        | FaultKind::CutMidFrame
+        | FaultKind::Reconnect
+        | FaultKind::ReconnectInsteadOfHello
+        | FaultKind::WithholdHello
+        | FaultKind::InvalidSession
+        | FaultKind::Close
+        | FaultKind::MuteAcks
+        | FaultKind::Silence
+        | FaultKind::RefuseResume
+        | FaultKind::DeadResumeUrl
+        | FaultKind::MalformedJson
+        | FaultKind::MalformedCompression => true,
+        FaultKind::RequestHeartbeat
+        | FaultKind::HoldEvents
+        | FaultKind::DuplicateEvents
+        | FaultKind::SlowFrames
+        | FaultKind::SplitFrames
+        | FaultKind::UnavailableGuilds => false,
+    }
+}
+
 async fn check(kind: FaultKind, order: Order, seed: u64, compression: Compression) {
     let what = format!("SEED={seed} {:?} {compression:?}", order.strike);
     let mut cloud = Cloud::new(seed);
@@ -114,6 +139,11 @@ async fn check(kind: FaultKind, order: Order, seed: u64, compression: Compressio
     for _ in 0..8 {
         run.step().await;
     }
+    let returns = |run: &Run| {
+        let stats = run.cloud.sim.stats();
+        stats.identifies + stats.resumes
+    };
+    let before = returns(&run);
     for fault in &order.strike {
         run.cloud.sim.fault(&run.cloud.bot, fault);
     }
@@ -137,6 +167,13 @@ async fn check(kind: FaultKind, order: Order, seed: u64, compression: Compressio
         run.step().await;
     }
     run.verify(&what, order.cost == Cost::Connection).await;
+    // No row passes because nothing happened.
+    assert_eq!(
+        returns(&run) > before,
+        ends_the_connection(kind),
+        "{what}\n{}",
+        run.cloud.story()
+    );
     let complaints = run.cloud.sim.complaints();
     assert!(
         complaints.is_empty(),
