@@ -17,6 +17,16 @@ mod token;
 mod transport;
 mod validate;
 
+pub use twilight_model::{
+    channel::{Channel, ChannelType, Message, message::AllowedMentions},
+    gateway::connection_info::BotConnectionInfo,
+    http::permission_overwrite::{PermissionOverwrite, PermissionOverwriteType},
+    id::{
+        Id,
+        marker::{ChannelMarker, GuildMarker, MessageMarker, RoleMarker, UserMarker},
+    },
+};
+
 pub use crate::{
     builder::{BuildError, DiscordRestClientBuilder},
     client::{DiscordRestClient, RestStats},

@@ -62,15 +62,23 @@ impl GuildModel {
                 self.people
                     .retain(|_, place| place.channel_id != room.channel_id);
             }
-            HubEvent::VoiceJoined(joined) => self.put_person(Place {
-                channel_id: joined.channel_id,
-                member: Member {
-                    user_id: joined.user_id,
-                    self_mute: joined.self_mute.unwrap_or_default(),
-                    self_deaf: joined.self_deaf.unwrap_or_default(),
-                    self_video: joined.self_video.unwrap_or_default(),
-                },
-            }),
+            HubEvent::VoiceJoined(joined) => {
+                // As the hub does: where they are in this room already, an absent flag leaves what is known.
+                let known = self.people.get(&joined.user_id);
+                let known = known.filter(|place| place.channel_id == joined.channel_id);
+                let known = known.map(|place| place.member);
+                let flag =
+                    |told: Option<bool>, known: Option<bool>| told.or(known).unwrap_or(false);
+                self.put_person(Place {
+                    channel_id: joined.channel_id,
+                    member: Member {
+                        user_id: joined.user_id,
+                        self_mute: flag(joined.self_mute, known.map(|member| member.self_mute)),
+                        self_deaf: flag(joined.self_deaf, known.map(|member| member.self_deaf)),
+                        self_video: flag(joined.self_video, known.map(|member| member.self_video)),
+                    },
+                });
+            }
             HubEvent::VoiceLeft(left) => {
                 let place = self.people.get(&left.user_id);
                 // A leave that names another channel is late: the person has moved on.
@@ -175,5 +183,35 @@ fn info(room: &RoomPayload) -> RoomInfo {
         name: room.name.clone(),
         parent_id: room.parent_id,
         user_limit: room.user_limit,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::VoiceJoined;
+
+    #[test]
+    fn a_repeated_join_without_flags_keeps_them_and_a_move_does_not() {
+        let guild_id = Snowflake::new(1);
+        let user_id = Snowflake::new(4);
+        let join = |channel_id: u64, self_mute| {
+            HubEvent::VoiceJoined(VoiceJoined {
+                guild_id,
+                channel_id: channel_id.into(),
+                user_id,
+                self_mute,
+                self_deaf: None,
+                self_video: None,
+            })
+        };
+        let mut model = GuildModel::default();
+        let mute_after = |event: &HubEvent, model: &mut GuildModel| {
+            model.apply(event);
+            model.people[&user_id].member.self_mute
+        };
+        assert!(mute_after(&join(2, Some(true)), &mut model));
+        assert!(mute_after(&join(2, None), &mut model));
+        assert!(!mute_after(&join(3, None), &mut model));
     }
 }

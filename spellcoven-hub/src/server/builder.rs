@@ -49,8 +49,8 @@ pub struct HubBuilder {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// Something needed was not given.
-    #[error("{0} is missing")]
+    /// Something needed was not given: call the builder's method of this name.
+    #[error("the hub's builder was not given {0}")]
     Missing(&'static str),
     /// The issuer or the audience is empty.
     #[error("the JWT {0} is empty")]
@@ -271,6 +271,13 @@ fn normalise(url: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::normalise;
+    use crate::{Hub, wire::Snowflake};
+
+    #[test]
+    fn what_is_missing_is_named_by_its_method() {
+        let error = Hub::builder(Snowflake::new(1)).build().unwrap_err();
+        assert_eq!(error.to_string(), "the hub's builder was not given jwt");
+    }
 
     #[test]
     fn origins_are_written_as_browsers_do() {

@@ -138,7 +138,11 @@ impl Hub {
 
     /// The hub as a `tower` service, to be put into another hyper server.
     ///
-    /// The server must allow upgrades (hyper's `with_upgrades`), and must run on tokio.
+    /// The server must allow upgrades (hyper's `with_upgrades`), must run on tokio, and should set TCP_NODELAY and a
+    /// time-out for heads ([`Limits::header_timeout`] and [`Limits::max_http_connections`] concern
+    /// [`serve`](Self::serve) alone). The service answers 404 to a path that is not the hub's, so give it whatever your own
+    /// routes do not take, with the path unchanged. The first request starts the fetch of keys. Before the server ends, call
+    /// [`shutdown`](Self::shutdown).
     #[must_use]
     pub fn service(&self) -> HubService {
         HubService::new(self.clone())
