@@ -3,6 +3,7 @@
 //! Prints one line for each check; exits 1 if one failed.
 
 mod bot;
+#[path = "../rust/simulator.rs"]
 mod simulator;
 
 use std::{process::ExitCode, time::Duration};

@@ -14,6 +14,8 @@ pub(crate) enum Client {
     TwilightZstd,
     /// twilight with zlib-stream
     TwilightZlib,
+    /// serenity
+    Serenity,
     /// discord.js
     Discordjs,
     /// discord.py
@@ -27,6 +29,7 @@ impl Client {
         match self {
             Self::TwilightZstd => "twilight-zstd",
             Self::TwilightZlib => "twilight-zlib",
+            Self::Serenity => "serenity",
             Self::Discordjs => "discordjs",
             Self::Discordpy => "discordpy",
             Self::Hikari => "hikari",
@@ -36,7 +39,7 @@ impl Client {
     pub(super) const fn simulator_options(self) -> &'static [&'static str] {
         match self {
             Self::TwilightZstd | Self::TwilightZlib => &["--scope-on-all"],
-            Self::Discordjs | Self::Discordpy | Self::Hikari => &[],
+            Self::Serenity | Self::Discordjs | Self::Discordpy | Self::Hikari => &[],
         }
     }
 
@@ -49,15 +52,16 @@ impl Client {
         let own = folder.join(self.name());
         fs::create_dir_all(&own)?;
         match self {
-            Self::TwilightZstd | Self::TwilightZlib => self.twilight(folder),
+            // The two share a target folder.
+            Self::TwilightZstd | Self::TwilightZlib => self.rust(&folder.join("twilight")),
+            Self::Serenity => self.rust(&own),
             Self::Discordjs => self.discordjs(&own),
             Self::Discordpy | Self::Hikari => self.python(&own),
         }
     }
 
-    /// A package outside the workspace; both share a target folder.
-    fn twilight(self, folder: &Path) -> Result<Command, Error> {
-        let target = folder.join("twilight");
+    /// A package outside the workspace, with a target folder of its own.
+    fn rust(self, target: &Path) -> Result<Command, Error> {
         let manifest = self.source().join("Cargo.toml");
         cargo_with(
             &[
@@ -67,7 +71,7 @@ impl Client {
                 "--manifest-path",
                 text(&manifest)?,
             ],
-            &[("CARGO_TARGET_DIR", text(&target)?)],
+            &[("CARGO_TARGET_DIR", text(target)?)],
         )?;
         Ok(Command::new(
             target
