@@ -106,7 +106,9 @@ fn orders(kind: FaultKind) -> Vec<Order> {
     }
 }
 
-/// Whether a fault of this kind costs the worker its connection at least. Exhaustive on purpose: a new kind does not compile without an answer.
+/// Whether a fault of this kind costs the worker its connection at least.
+///
+/// Exhaustive on purpose: a new kind does not compile without an answer.
 const fn ends_the_connection(kind: FaultKind) -> bool {
     match kind {
         FaultKind::Cut
