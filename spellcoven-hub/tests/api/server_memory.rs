@@ -52,7 +52,7 @@ fn read_all(stream: &mut TcpStream) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-#[ignore = "a measurement"]
+#[ignore = "a measurement, no test; the command that runs it stands at the top of this file"]
 async fn what_a_connection_costs() {
     let world = World::with_limits(Limits {
         max_connections_per_user: 2 * CONNECTIONS,
