@@ -84,8 +84,8 @@ pub enum StackError {
 }
 
 impl Stack {
-    /// Starts everything and returns when all of it is ready. `programs` is the folder of the built binaries; a
-    /// `quiet` stack prints of its processes only what they log.
+    /// Starts everything and returns when Discord and sign-in are ready; [`ready`](Self::ready) waits for the
+    /// services. `programs` is the folder of the built binaries.
     ///
     /// # Errors
     /// [`StackError`]; what was started by then is stopped.
@@ -97,7 +97,7 @@ impl Stack {
         discord: Discord,
         log_level: &str,
     ) -> Result<Self, StackError> {
-        let mut supervisor = Supervisor::new(true);
+        let mut supervisor = Supervisor::new();
         match Self::launch(&mut supervisor, programs, discord, log_level).await {
             Ok(stack) => Ok(Self {
                 supervisor,
@@ -221,7 +221,7 @@ impl Stack {
         });
         ready(&web, "the identity provider", &format!("{identity}/health")).await?;
         Ok(Self {
-            supervisor: Supervisor::new(true),
+            supervisor: Supervisor::new(),
             guild_id,
             backend: at(backend_port),
             worker: at(worker_port),

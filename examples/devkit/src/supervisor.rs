@@ -38,25 +38,29 @@ pub struct Service {
 pub struct Supervisor {
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
-    quiet: bool,
+}
+
+impl Default for Supervisor {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Supervisor {
-    /// A supervisor of nothing yet. A `quiet` one swallows what its services print on standard output.
+    /// A supervisor of nothing yet. What its services print on standard output is swallowed; what they log on standard
+    /// error is passed on, with their names in front.
     #[must_use]
-    pub fn new(quiet: bool) -> Self {
+    pub fn new() -> Self {
         Self {
             stop: CancellationToken::new(),
             tasks: Vec::new(),
-            quiet,
         }
     }
 
     /// Starts `service` and keeps it running until [`stop`](Self::stop).
     pub fn start(&mut self, service: Service) {
         let stop = self.stop.clone();
-        self.tasks
-            .push(tokio::spawn(keep_running(service, stop, self.quiet)));
+        self.tasks.push(tokio::spawn(keep_running(service, stop)));
     }
 
     /// Asks every service to end (SIGTERM), kills what has not ended within ten seconds, and returns when all are gone.
@@ -71,11 +75,11 @@ impl Supervisor {
     }
 }
 
-async fn keep_running(service: Service, stop: CancellationToken, quiet: bool) {
+async fn keep_running(service: Service, stop: CancellationToken) {
     let mut delay = RESTART_FIRST;
     while !stop.is_cancelled() {
         let started = Instant::now();
-        match spawn(&service, quiet) {
+        match spawn(&service) {
             Ok(mut child) => {
                 let ended = tokio::select! {
                     biased;
@@ -105,7 +109,7 @@ async fn keep_running(service: Service, stop: CancellationToken, quiet: bool) {
     }
 }
 
-fn spawn(service: &Service, quiet: bool) -> std::io::Result<Child> {
+fn spawn(service: &Service) -> std::io::Result<Child> {
     let mut command = Command::new(&service.program);
     command
         .args(&service.arguments)
@@ -116,15 +120,12 @@ fn spawn(service: &Service, quiet: bool) -> std::io::Result<Child> {
                 .map(|(name, value)| (name, value)),
         )
         .stdin(Stdio::null())
-        .stdout(if quiet { Stdio::null() } else { Stdio::piped() })
+        .stdout(Stdio::null())
         .stderr(Stdio::piped())
         // Ctrl-C in a terminal reaches the whole group: the supervisor alone decides when its services stop.
         .process_group(0)
         .kill_on_drop(true);
     let mut child = command.spawn()?;
-    if let Some(output) = child.stdout.take() {
-        tokio::spawn(relay(service.name, output));
-    }
     if let Some(output) = child.stderr.take() {
         tokio::spawn(relay(service.name, output));
     }
@@ -193,7 +194,7 @@ mod tests {
     #[tokio::test]
     async fn a_service_that_dies_is_started_again_and_stopped_in_the_end() {
         let file = scratch("restarts");
-        let mut supervisor = Supervisor::new(true);
+        let mut supervisor = Supervisor::new();
         supervisor.start(shell(&format!(
             "echo $$ >> {}; exec sleep 1000",
             file.display()
@@ -213,7 +214,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_that_is_not_there_does_not_keep_the_others_from_stopping() {
-        let mut supervisor = Supervisor::new(true);
+        let mut supervisor = Supervisor::new();
         supervisor.start(Service {
             program: "/nowhere/at-all".into(),
             ..shell("")
