@@ -9,12 +9,20 @@ struct Need {
     package: &'static str,
 }
 
-/// `ring` and the test-only back ends of `jsonwebtoken` hold C; rustc links with the C compiler too.
-const NEEDS: &[Need] = &[Need {
-    what: "a C compiler",
-    probe: &["cc", "--version"],
-    package: "gcc libc6-dev",
-}];
+/// `ring` and the test-only back ends of `jsonwebtoken` hold C; rustc links with the C compiler too. Voice encodes and
+/// decodes with libopus.
+const NEEDS: &[Need] = &[
+    Need {
+        what: "a C compiler",
+        probe: &["cc", "--version"],
+        package: "gcc libc6-dev",
+    },
+    Need {
+        what: "libopus, and pkg-config to find it",
+        probe: &["pkg-config", "--exists", "opus"],
+        package: "libopus-dev pkg-config",
+    },
+];
 
 /// What discord.js needs, and only `interop` runs it.
 const NODE: &[Need] = &[

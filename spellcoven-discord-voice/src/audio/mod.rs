@@ -1,0 +1,1 @@
+//! Sources of audio, tracks, the mixer, the jitter buffer and the decoder.

@@ -1,0 +1,1 @@
+//! The client, its handles and the tokio task that drives a session.

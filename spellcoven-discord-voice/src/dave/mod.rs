@@ -1,0 +1,1 @@
+//! End-to-end encryption: MLS by davey, frames and keys.

@@ -1,0 +1,1 @@
+//! Frames into datagrams and back: sequence, timestamps, reports, statistics.

@@ -1,0 +1,1 @@
+//! Dialling WebSockets and opening UDP sockets.

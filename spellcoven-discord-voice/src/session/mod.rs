@@ -1,0 +1,1 @@
+//! One voice session as a state machine without I/O.

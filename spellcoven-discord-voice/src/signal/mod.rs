@@ -1,0 +1,1 @@
+//! How a session asks the main Gateway to join, and what it hears back.

@@ -1,0 +1,1 @@
+//! Transport encryption of datagrams.

@@ -1,0 +1,1 @@
+//! Datagrams that are neither RTP nor RTCP: IP discovery and ping.
