@@ -11,3 +11,18 @@ mod session;
 mod signal;
 mod transport;
 mod udp;
+
+pub use twilight_model::id::{
+    Id,
+    marker::{ChannelMarker, GuildMarker, UserMarker},
+};
+
+#[cfg(feature = "gateway")]
+pub use self::signal::VoiceRouter;
+pub use self::{
+    net::{BoxFuture, DatagramSocket, TcpTlsUdp, UdpOptions, VoiceConnector, VoiceStream},
+    signal::{
+        Fed, OwnVoiceState, SignalError, SignalEvent, SignalFeed, Signalling, VoiceServer,
+        VoiceServerToken, VoiceStateRequest, signal_pair,
+    },
+};
