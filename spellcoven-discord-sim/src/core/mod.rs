@@ -18,6 +18,8 @@ mod gateway;
 mod model;
 mod people;
 mod rest;
+#[cfg(feature = "voice")]
+mod rtc;
 mod stats;
 mod visibility;
 mod voice;

@@ -1,0 +1,1 @@
+//! Simulated people in a call, who talk and listen.
