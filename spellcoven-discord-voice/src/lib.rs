@@ -20,6 +20,11 @@ pub use twilight_model::id::{
 #[cfg(feature = "gateway")]
 pub use self::signal::VoiceRouter;
 pub use self::{
+    audio::{
+        Application, AudioSource, Channels, EncoderConfig, FRAME_SAMPLES, NextFrame, OpusMode,
+        OpusPacket, OpusPacketError, PcmFrame, SAMPLE_RATE,
+    },
+    media::{NotOpus, OpusFrame},
     net::{BoxFuture, DatagramSocket, TcpTlsUdp, UdpOptions, VoiceConnector, VoiceStream},
     signal::{
         Fed, OwnVoiceState, SignalError, SignalEvent, SignalFeed, Signalling, VoiceServer,

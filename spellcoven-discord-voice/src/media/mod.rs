@@ -1,1 +1,5 @@
 //! Frames into datagrams and back: sequence, timestamps, reports, statistics.
+
+mod frame;
+
+pub use self::frame::{NotOpus, OpusFrame};
