@@ -24,8 +24,13 @@ pub use self::{
         Application, AudioSource, Channels, EncoderConfig, FRAME_SAMPLES, NextFrame, OpusMode,
         OpusPacket, OpusPacketError, PcmFrame, SAMPLE_RATE,
     },
+    gateway::CloseReaction,
     media::{NotOpus, OpusFrame},
     net::{BoxFuture, DatagramSocket, TcpTlsUdp, UdpOptions, VoiceConnector, VoiceStream},
+    session::{
+        CallError, ConnectError, ConnectionState, EndReason, Participant, SpeakingFlags,
+        VoiceEvent, VoiceTrouble,
+    },
     signal::{
         Fed, OwnVoiceState, SignalError, SignalEvent, SignalFeed, Signalling, VoiceServer,
         VoiceServerToken, VoiceStateRequest, signal_pair,

@@ -1,1 +1,5 @@
 //! The voice gateway: messages, heartbeat, resume, close codes.
+
+mod close;
+
+pub use self::close::CloseReaction;
