@@ -35,4 +35,6 @@ pub use self::{
         Fed, OwnVoiceState, SignalError, SignalEvent, SignalFeed, Signalling, VoiceServer,
         VoiceServerToken, VoiceStateRequest, signal_pair,
     },
+    transport::{EncryptionMode, TransportKey},
+    udp::PingStats,
 };

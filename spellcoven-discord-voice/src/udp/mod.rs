@@ -1,1 +1,9 @@
 //! Datagrams that are neither RTP nor RTCP: IP discovery and ping.
+
+mod discovery;
+mod ping;
+
+pub(crate) use self::{
+    discovery::{DISCOVERY_RESPONSE, Discovery, DiscoveryStep},
+    ping::{PING_REPLY, Ping, PingStats},
+};
