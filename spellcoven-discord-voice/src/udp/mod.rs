@@ -3,7 +3,8 @@
 mod discovery;
 mod ping;
 
+pub use self::ping::PingStats;
 pub(crate) use self::{
     discovery::{DISCOVERY_RESPONSE, Discovery, DiscoveryStep},
-    ping::{PING_REPLY, Ping, PingStats},
+    ping::{PING_REPLY, Ping},
 };
