@@ -20,6 +20,8 @@ pub use crate::core::{
     Bot, ChannelKind, ChannelView, MessageView, Pace, Request, Response, Stats, VoiceStateView,
     WhileAway,
 };
+#[cfg(feature = "voice")]
+pub use crate::core::{CloseOrder, SecondIdentify, VoiceServerId, VoiceServerView, VoiceSettings};
 pub use control::{BotDescription, ControlServer, Description, PersonDescription, TlsDescription};
 pub use error::SimError;
 pub use faults::{Fault, FaultKind};
@@ -30,6 +32,8 @@ pub use permissions::{Overwrite, OverwriteTarget, Permissions};
 pub use rest_faults::{RestFault, RestFaultKind, Scope, When};
 pub use settings::{Ban, DeleteOrder, RateLimit, Settings, SharedHash};
 pub use shell::SimServer;
+#[cfg(feature = "voice")]
+pub use shell::VoicePort;
 pub use sim::{Sim, SimBuilder};
 #[cfg(feature = "tls")]
 pub use tls::{Authority, TlsError};

@@ -143,6 +143,9 @@ pub struct Settings {
     pub delete_order: DeleteOrder,
     /// `host:port` told by VOICE_SERVER_UPDATE; `None` tells null. Default `127.0.0.1:2`.
     pub voice_endpoint: Option<String>,
+    /// The voice servers.
+    #[cfg(feature = "voice")]
+    pub voice: crate::core::VoiceSettings,
     /// Close code for missed heartbeats. Default 4000; Discord's is not known.
     pub missed_heartbeat_code: u16,
     /// Privileged intents that bots may use. Default none.
@@ -231,6 +234,8 @@ impl Default for Settings {
             obfuscation: true,
             delete_order: DeleteOrder::default(),
             voice_endpoint: Some("127.0.0.1:2".to_owned()),
+            #[cfg(feature = "voice")]
+            voice: crate::core::VoiceSettings::default(),
             missed_heartbeat_code: 4000,
             privileged_intents: Intents::empty(),
             rate_limits: true,

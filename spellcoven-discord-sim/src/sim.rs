@@ -31,15 +31,28 @@ pub struct Sim {
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Shared {
     origin: Instant,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
-struct State {
-    world: World,
+pub(crate) struct State {
+    pub(crate) world: World,
+    #[cfg(feature = "voice")]
+    pub(crate) voice: crate::shell::Switchboard,
     doors: BTreeMap<ConnectionId, Arc<Door>>,
+}
+
+#[cfg(feature = "voice")]
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.state
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .voice
+            .stop();
+    }
 }
 
 /// How a WebSocket is opened in the world: it depends on the way it came.
@@ -162,6 +175,8 @@ impl SimBuilder {
         let world = World::new(self.settings, self.seed);
         let state = Mutex::new(State {
             world,
+            #[cfg(feature = "voice")]
+            voice: crate::shell::Switchboard::default(),
             doors: BTreeMap::new(),
         });
         Sim {
@@ -200,12 +215,17 @@ impl Sim {
     }
 
     /// Changes something, and wakes the connections that it concerns.
-    fn run<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+    pub(crate) fn run<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         // Read under the lock: two threads must not tell their times in the wrong order.
         state.world.advance(self.now());
         let result = act(&mut state);
-        let State { world, doors } = &mut *state;
+        #[cfg(feature = "voice")]
+        {
+            let State { world, voice, .. } = &mut *state;
+            voice.deliver(world);
+        }
+        let State { world, doors, .. } = &mut *state;
         for id in world.take_ready() {
             if let Some(door) = doors.get(&id) {
                 if world.is_cut(id) {
@@ -216,6 +236,17 @@ impl Sim {
             }
         }
         result
+    }
+
+    #[cfg(feature = "voice")]
+    pub(crate) fn weak(&self) -> std::sync::Weak<Shared> {
+        Arc::downgrade(&self.shared)
+    }
+
+    #[cfg(feature = "voice")]
+    pub(crate) fn of(shared: &std::sync::Weak<Shared>) -> Option<Self> {
+        let shared = shared.upgrade()?;
+        Some(Self { shared })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -33,6 +33,10 @@ pub use away::WhileAway;
 pub use gateway::{ConnectionId, Output};
 pub use model::{ChannelKind, ChannelView, MessageView, VoiceStateView};
 pub use rest::{Pace, Request, Response};
+#[cfg(feature = "voice")]
+pub use rtc::{
+    CloseOrder, Datagram, LinkId, SecondIdentify, VoiceServerId, VoiceServerView, VoiceSettings,
+};
 pub use stats::Stats;
 
 use crate::clock::wall_clock_ms;
@@ -75,6 +79,8 @@ pub struct World {
     stats: Stats,
     entrance: Entrance,
     log: Log,
+    #[cfg(feature = "voice")]
+    rtc: rtc::Rtc,
 }
 
 impl World {
@@ -106,6 +112,8 @@ impl World {
             stats: Stats::default(),
             entrance: Entrance::default(),
             log: Log::new(settings.journal_limit),
+            #[cfg(feature = "voice")]
+            rtc: rtc::Rtc::new(),
             settings,
         }
     }

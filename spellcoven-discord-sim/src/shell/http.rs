@@ -9,11 +9,12 @@ use hyper::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use super::body::FaultyBody;
 use super::lenient::Lenient;
-use super::websocket;
-use crate::core::{Request, World};
+use super::websocket::{self, End};
+use crate::core::{ConnectionId, Output, Request, World};
 use crate::sim::{Open, Sim};
 
 /// Discord's bound for a request: 25 MiB.
@@ -119,10 +120,42 @@ impl Sim {
             .take();
         if let Some((query, upgraded)) = taken {
             match upgraded.await {
-                Ok(io) => websocket::run(self, TokioIo::new(io), &query, way.opener()).await,
+                Ok(io) => {
+                    let open = || {
+                        let (id, door) = self.open(&query, way.opener());
+                        (GatewayEnd { sim: self, id }, door)
+                    };
+                    websocket::run(TokioIo::new(io), open).await;
+                }
                 Err(error) => tracing::debug!(%error, "upgrade failed"),
             }
         }
+    }
+}
+
+/// The Gateway's end of a WebSocket.
+struct GatewayEnd<'a> {
+    sim: &'a Sim,
+    id: ConnectionId,
+}
+
+impl End for GatewayEnd<'_> {
+    fn outputs(&self, most: usize) -> (Vec<Output>, Option<Instant>) {
+        let (outputs, timeout) = self.sim.outputs(self.id, most);
+        (outputs, timeout.map(|at| self.sim.instant(at)))
+    }
+
+    fn text(&self, payload: &[u8]) {
+        self.sim.received(self.id, payload);
+    }
+
+    /// One library sends its JSON so.
+    fn binary(&self, payload: &[u8]) {
+        self.sim.received(self.id, payload);
+    }
+
+    fn closed(&self, code: Option<u16>) {
+        self.sim.closed(self.id, code);
     }
 }
 
@@ -189,7 +222,7 @@ fn wants_gateway(request: &HttpRequest) -> Option<String> {
     Some(async_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes()))
 }
 
-fn switching(accept: &str) -> HttpResponse {
+pub(super) fn switching(accept: &str) -> HttpResponse {
     let mut response = hyper::Response::new(Bytes::new().into());
     *response.status_mut() = hyper::StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();

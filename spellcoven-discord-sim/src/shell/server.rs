@@ -38,6 +38,8 @@ enum Door {
     Resume,
     #[cfg(feature = "tls")]
     Tls(tokio_rustls::TlsAcceptor),
+    #[cfg(all(feature = "tls", feature = "voice"))]
+    Voice(tokio_rustls::TlsAcceptor, crate::core::VoiceServerId),
 }
 
 impl Sim {
@@ -115,11 +117,73 @@ async fn enter(sim: Sim, io: TcpStream, door: Door) {
         Door::Plain => sim.serve_connection(io).await,
         Door::Resume => sim.serve_resume_connection(io).await,
         #[cfg(feature = "tls")]
-        Door::Tls(acceptor) => match tokio::time::timeout(HANDSHAKE, acceptor.accept(io)).await {
-            Ok(Ok(io)) => sim.serve(io, Way::Secure).await,
-            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-            Err(_) => tracing::debug!("TLS handshake took too long"),
-        },
+        Door::Tls(acceptor) => {
+            if let Some(io) = shake_hands(io, &acceptor).await {
+                sim.serve(io, Way::Secure).await;
+            }
+        }
+        #[cfg(all(feature = "tls", feature = "voice"))]
+        Door::Voice(acceptor, server) => {
+            if let Some(io) = shake_hands(io, &acceptor).await {
+                sim.serve_voice(io, Some(server)).await;
+            }
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+async fn shake_hands(
+    io: TcpStream,
+    acceptor: &tokio_rustls::TlsAcceptor,
+) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+    match tokio::time::timeout(HANDSHAKE, acceptor.accept(io)).await {
+        Ok(Ok(io)) => return Some(io),
+        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+        Err(_) => tracing::debug!("TLS handshake took too long"),
+    }
+    None
+}
+
+#[cfg(all(feature = "tls", feature = "voice"))]
+impl SimServer {
+    /// A voice server on an address (port 0 for free ones): its WebSocket over TLS, as every client of Discord's voice
+    /// wants it, and a UDP socket for its media. From now on VOICE_SERVER_UPDATE names it, as `host:port`. Called once
+    /// more, it makes one more voice server, which channels are given only when a test says so.
+    ///
+    /// The addresses that the certificate is good for are `localhost`, `127.0.0.1` and `::1`.
+    ///
+    /// # Errors
+    /// What binding to the address gives: it is taken, or not this machine's.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, it listens nowhere.
+    pub async fn listen_voice(
+        &mut self,
+        addr: &str,
+        authority: &Authority,
+    ) -> io::Result<crate::core::VoiceServerView> {
+        let listener = TcpListener::bind(addr).await?;
+        let socket = tokio::net::UdpSocket::bind(addr).await?;
+        // A socket can be sent on at once only when it was once seen to be writable.
+        socket.writable().await?;
+        let socket = std::sync::Arc::new(socket);
+        let endpoint = listener.local_addr()?.to_string();
+        let udp = socket.local_addr()?;
+        let server = self.sim.run(|state| {
+            let id = state.world.voice_server_listens(endpoint, udp);
+            let shared = std::sync::Arc::clone(&socket);
+            state.voice.add_socket(id, shared);
+            id
+        });
+        self.sim.keep_voice_time();
+        let door = Door::Voice(authority.acceptor(), server);
+        let accepting = accept(self.sim.clone(), listener, door, self.stop.clone());
+        self.tasks.push(tokio::spawn(accepting));
+        let receiving = super::udp::serve(self.sim.clone(), server, socket, self.stop.clone());
+        self.tasks.push(tokio::spawn(receiving));
+        let servers = self.sim.with(|world| world.voice_servers());
+        let found = servers.into_iter().find(|view| view.id == server);
+        found.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 

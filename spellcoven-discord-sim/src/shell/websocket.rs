@@ -1,5 +1,6 @@
 //! One Gateway connection: frames in, frames out, a timer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_tungstenite::WebSocketStream;
@@ -10,11 +11,12 @@ use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
 use super::line::{Line, Rules};
-use crate::core::{ConnectionId, Output};
-use crate::sim::{Door, Open, Sim};
+use crate::core::Output;
+use crate::sim::Door;
 
 /// Frames taken from the world at once, under one lock. A flush follows when none is left.
 const BATCH: usize = 256;
@@ -31,9 +33,23 @@ enum Sent {
     Dropped,
 }
 
-pub(super) async fn run<T>(sim: &Sim, io: T, query: &str, open: Open)
+/// The world's end of one WebSocket.
+pub(super) trait End {
+    /// What goes out now, at most so many frames, and when to look again.
+    fn outputs(&self, most: usize) -> (Vec<Output>, Option<Instant>);
+    /// A text message came.
+    fn text(&self, payload: &[u8]);
+    /// A binary message came.
+    fn binary(&self, payload: &[u8]);
+    /// The client's side ended; with its code, or because the connection broke. Told once more at the very end.
+    fn closed(&self, code: Option<u16>);
+}
+
+/// Runs one WebSocket from its 101 on. `open` is called when it is there.
+pub(super) async fn run<T, E>(io: T, open: impl FnOnce() -> (E, Arc<Door>))
 where
     T: AsyncRead + AsyncWrite + Send + Unpin,
+    E: End,
 {
     let config = WebSocketConfig::default()
         .max_message_size(Some(MESSAGE_LIMIT))
@@ -41,20 +57,21 @@ where
     let (line, rules) = Line::new(io);
     let socket = WebSocketStream::from_raw_socket(line.compat(), Role::Server, Some(config)).await;
     let (mut sink, mut stream) = socket.split();
-    let (id, door) = sim.open(query, open);
+    let (end, door) = open();
     // If this future is dropped, the network broke.
-    let guard = Leaving { sim, id };
+    let guard = Leaving(end);
+    let end = &guard.0;
 
-    let send = send(sim, id, &door, &rules, &mut sink);
+    let send = send(end, &door, &rules, &mut sink);
     let receive = async {
         while let Some(Ok(message)) = stream.next().await {
             match message {
-                Message::Text(text) => sim.received(id, text.as_bytes()),
-                Message::Binary(bytes) => sim.received(id, &bytes),
+                Message::Text(text) => end.text(text.as_bytes()),
+                Message::Binary(bytes) => end.binary(&bytes),
                 // Reading on sends the answer, and ends the stream.
                 Message::Close(frame) => {
                     let code = frame.map_or(1005, |frame| u16::from(frame.code));
-                    sim.closed(id, Some(code));
+                    end.closed(Some(code));
                 }
                 _ => {}
             }
@@ -74,24 +91,21 @@ where
     drop(guard);
 }
 
-struct Leaving<'a> {
-    sim: &'a Sim,
-    id: ConnectionId,
-}
+struct Leaving<E: End>(E);
 
-impl Drop for Leaving<'_> {
+impl<E: End> Drop for Leaving<E> {
     fn drop(&mut self) {
-        self.sim.closed(self.id, None);
+        self.0.closed(None);
     }
 }
 
-async fn send<S>(sim: &Sim, id: ConnectionId, door: &Door, rules: &Rules, sink: &mut S) -> Sent
+async fn send<S>(end: &impl End, door: &Door, rules: &Rules, sink: &mut S) -> Sent
 where
     S: futures_util::Sink<Message> + Unpin,
 {
     let mut flushed = true;
     loop {
-        let (outputs, timeout) = sim.outputs(id, BATCH);
+        let (outputs, timeout) = end.outputs(BATCH);
         if outputs.is_empty() && !flushed {
             if sink.flush().await.is_err() {
                 return Sent::Dropped;
@@ -103,7 +117,7 @@ where
         if outputs.is_empty() {
             let wake = async {
                 match timeout {
-                    Some(at) => tokio::time::sleep_until(sim.instant(at)).await,
+                    Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };

@@ -117,12 +117,15 @@ impl World {
     /// means now.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.connections
+        let gateway = self
+            .connections
             .keys()
             .filter_map(|id| self.connection_timeout(*id))
             .chain(self.next_expiry)
-            .chain(self.next_late)
-            .min()
+            .chain(self.next_late);
+        #[cfg(feature = "voice")]
+        let gateway = gateway.chain(self.voice_timeout());
+        gateway.min()
     }
 
     /// The same for one connection and the sessions without one.
@@ -164,6 +167,8 @@ impl World {
     /// sessions that nobody resumed.
     pub fn handle_timeout(&mut self, now: Duration) {
         self.advance(now);
+        #[cfg(feature = "voice")]
+        self.voice_handle_timeout();
         let ids: Vec<ConnectionId> = self
             .connections
             .keys()
