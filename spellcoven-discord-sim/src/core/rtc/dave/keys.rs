@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use openmls::prelude::tls_codec::{DeserializeBytes as _, Serialize as _};
 use openmls::prelude::{
-    BasicCredential, Ciphersuite, CredentialType, ExternalSender, KeyPackage, KeyPackageIn,
-    OpenMlsProvider as _, ProtocolVersion, SignatureScheme,
+    BasicCredential, Capabilities, Ciphersuite, CredentialType, CredentialWithKey, ExternalSender,
+    KeyPackage, KeyPackageIn, Lifetime, OpenMlsProvider as _, ProtocolVersion, SignatureScheme,
 };
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
@@ -97,4 +97,25 @@ impl ServerKeys {
         }
         Ok(package)
     }
+}
+
+/// A key package that holds, of a client that does not exist.
+pub(super) fn made_up_package(user: u64) -> Option<KeyPackage> {
+    let provider = OpenMlsRustCrypto::default();
+    let signer = SignatureKeyPair::new(SUITE.signature_algorithm()).ok()?;
+    let credential = CredentialWithKey {
+        credential: BasicCredential::new(user.to_be_bytes().to_vec()).into(),
+        signature_key: signer.public().into(),
+    };
+    let capabilities = Capabilities::builder()
+        .versions(vec![ProtocolVersion::Mls10])
+        .ciphersuites(vec![SUITE])
+        .credentials(vec![CredentialType::Basic])
+        .build();
+    let bundle = KeyPackage::builder()
+        .leaf_node_capabilities(capabilities)
+        .key_package_lifetime(Lifetime::init(0, u64::MAX))
+        .build(SUITE, &provider, &signer, credential)
+        .ok()?;
+    Some(bundle.key_package().clone())
 }

@@ -6,8 +6,13 @@
 //!
 //! See: DAVE protocol whitepaper 1.1.4; RFC 9420. What they leave open is marked "unknown" where it is decided.
 
+mod commit;
 mod group;
 mod keys;
+mod negotiation;
+mod proposals;
+mod transitions;
+mod wire;
 
 use std::time::Duration;
 

@@ -1,0 +1,261 @@
+//! What openmls does not show: the proposal references of a commit, and a Welcome cut down to one reader.
+//!
+//! See: RFC 9420, 2.1.2 (vectors), 6 (framing), 12.4 (commit), 12.4.3.1 (welcome).
+
+use openmls::prelude::MlsMessageIn;
+use openmls::prelude::tls_codec::DeserializeBytes as _;
+
+/// Reads from the front; every method is `None` when the bytes run out.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (head, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(head)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    /// The length of a vector: 1, 2 or 4 bytes by the first two bits.
+    fn length(&mut self) -> Option<usize> {
+        let first = self.u8()?;
+        let more = match first >> 6 {
+            0 => 0,
+            1 => 1,
+            2 => 3,
+            _ => return None,
+        };
+        let mut value = usize::from(first & 0x3F);
+        for byte in self.take(more)? {
+            value = value << 8 | usize::from(*byte);
+        }
+        Some(value)
+    }
+
+    fn vector(&mut self) -> Option<&'a [u8]> {
+        let length = self.length()?;
+        self.take(length)
+    }
+}
+
+/// Appends a vector with its length before it. Longer ones than 2^30 - 1 bytes do not occur here.
+fn put_vector(out: &mut Vec<u8>, content: &[u8]) {
+    let length = u32::try_from(content.len()).unwrap_or(u32::MAX);
+    let bytes = length.to_be_bytes();
+    match length {
+        0..=0x3F => out.extend_from_slice(&bytes[3..]),
+        0x40..=0x3FFF => out.extend_from_slice(&[bytes[2] | 0x40, bytes[3]]),
+        _ => out.extend_from_slice(&[bytes[0] | 0x80, bytes[1], bytes[2], bytes[3]]),
+    }
+    out.extend_from_slice(content);
+}
+
+/// A vector of its own, as op 27 carries it.
+pub(super) fn vector(content: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(content.len() + 4);
+    put_vector(&mut out, content);
+    out
+}
+
+/// A commit as far as a server without the group can read it.
+#[derive(Debug, PartialEq)]
+pub(super) struct Commit<'a> {
+    pub(super) group_id: &'a [u8],
+    pub(super) epoch: u64,
+    /// The committer's leaf.
+    pub(super) sender: u32,
+    /// The references of the proposals, in order.
+    pub(super) references: Vec<&'a [u8]>,
+    /// The committer's new leaf, if the commit has a path.
+    pub(super) new_leaf: Option<NewLeaf<'a>>,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) struct NewLeaf<'a> {
+    pub(super) signature_key: &'a [u8],
+    pub(super) credential_type: u16,
+    pub(super) identity: &'a [u8],
+}
+
+/// A welcome, split so that one reader's part can be taken.
+#[derive(Debug)]
+pub(super) struct Welcome<'a> {
+    suite: u16,
+    /// The reference of the key package, and the whole entry.
+    secrets: Vec<(&'a [u8], &'a [u8])>,
+    group_info: &'a [u8],
+}
+
+impl Welcome<'_> {
+    /// Whether there is a secret for this key package.
+    pub(super) fn is_for(&self, package: &[u8]) -> bool {
+        self.secrets.iter().any(|(of, _)| *of == package)
+    }
+
+    /// How many are welcomed.
+    pub(super) fn readers(&self) -> usize {
+        self.secrets.len()
+    }
+
+    /// The welcome with nothing but the secret for this key package.
+    pub(super) fn trimmed(&self, package: &[u8]) -> Option<Vec<u8>> {
+        let (_, entry) = self.secrets.iter().find(|(of, _)| *of == package)?;
+        let mut out = Vec::with_capacity(entry.len() + self.group_info.len() + 16);
+        out.extend_from_slice(&self.suite.to_be_bytes());
+        put_vector(&mut out, entry);
+        put_vector(&mut out, self.group_info);
+        Some(out)
+    }
+}
+
+/// Splits the payload of op 28: the commit's bytes, and the welcome's, which may be none.
+pub(super) fn split(payload: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
+    // The end of a commit is found only by walking it whole.
+    let (_, rest) =
+        MlsMessageIn::tls_deserialize_bytes(payload).map_err(|_| "a commit that cannot be read")?;
+    payload
+        .split_at_checked(payload.len().saturating_sub(rest.len()))
+        .ok_or("a commit that cannot be read")
+}
+
+pub(super) fn read_commit(bytes: &[u8]) -> Result<Commit<'_>, &'static str> {
+    const VERSION: u16 = 1;
+    const PUBLIC_MESSAGE: u16 = 1;
+    const FROM_MEMBER: u8 = 1;
+    const COMMIT: u8 = 3;
+    const CUT: &str = "a commit that ends early";
+    let mut reader = Reader(bytes);
+    if reader.u16().ok_or(CUT)? != VERSION {
+        return Err("a commit of another MLS version");
+    }
+    if reader.u16().ok_or(CUT)? != PUBLIC_MESSAGE {
+        return Err("a commit that is not a PublicMessage");
+    }
+    let group_id = reader.vector().ok_or(CUT)?;
+    let epoch = reader.u64().ok_or(CUT)?;
+    if reader.u8().ok_or(CUT)? != FROM_MEMBER {
+        return Err("a commit that is not a member's");
+    }
+    let sender = reader.u32().ok_or(CUT)?;
+    reader.vector().ok_or(CUT)?;
+    if reader.u8().ok_or(CUT)? != COMMIT {
+        return Err("a message that is not a commit");
+    }
+    let references = read_references(reader.vector().ok_or(CUT)?)?;
+    let new_leaf = match reader.u8().ok_or(CUT)? {
+        0 => None,
+        1 => Some(read_new_leaf(&mut reader).ok_or(CUT)?),
+        _ => return Err("a commit whose path flag is neither 0 nor 1"),
+    };
+    Ok(Commit {
+        group_id,
+        epoch,
+        sender,
+        references,
+        new_leaf,
+    })
+}
+
+fn read_references(bytes: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
+    const REFERENCE: u8 = 2;
+    let mut reader = Reader(bytes);
+    let mut references = Vec::new();
+    while let Some(kind) = reader.u8() {
+        if kind != REFERENCE {
+            return Err("a commit with a proposal of its own");
+        }
+        let reference = reader.vector().ok_or("a commit that ends early")?;
+        references.push(reference);
+    }
+    Ok(references)
+}
+
+fn read_new_leaf<'a>(reader: &mut Reader<'a>) -> Option<NewLeaf<'a>> {
+    reader.vector()?;
+    let signature_key = reader.vector()?;
+    let credential_type = reader.u16()?;
+    let identity = reader.vector()?;
+    Some(NewLeaf {
+        signature_key,
+        credential_type,
+        identity,
+    })
+}
+
+pub(super) fn read_welcome(bytes: &[u8]) -> Option<Welcome<'_>> {
+    let mut reader = Reader(bytes);
+    let suite = reader.u16()?;
+    let mut entries = Reader(reader.vector()?);
+    let mut secrets = Vec::new();
+    while !entries.0.is_empty() {
+        let before = entries.0;
+        let of = entries.vector()?;
+        entries.vector()?;
+        entries.vector()?;
+        let entry = before.get(..before.len() - entries.0.len())?;
+        secrets.push((of, entry));
+    }
+    let group_info = reader.vector()?;
+    reader.0.is_empty().then_some(Welcome {
+        suite,
+        secrets,
+        group_info,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_have_lengths_of_one_two_and_four_bytes() {
+        for (length, header) in [
+            (0, vec![0]),
+            (63, vec![63]),
+            (64, vec![0x40, 64]),
+            (16_383, vec![0x7F, 0xFF]),
+            (16_384, vec![0x80, 0, 0x40, 0]),
+        ] {
+            let content = vec![7; length];
+            let whole = vector(&content);
+            assert!(whole.starts_with(&header), "{length}");
+            let mut reader = Reader(&whole);
+            assert_eq!(reader.vector(), Some(&content[..]), "{length}");
+            assert!(reader.0.is_empty());
+        }
+        assert_eq!(Reader(&[0xC0, 0, 0, 0]).vector(), None);
+        assert_eq!(Reader(&[2, 1]).vector(), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_the_readers_panic(bytes: Vec<u8>) {
+            let _ = split(&bytes);
+            let _ = read_commit(&bytes);
+            let _ = read_welcome(&bytes);
+        }
+    }
+}
