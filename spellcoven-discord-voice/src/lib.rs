@@ -24,6 +24,10 @@ pub use self::{
         Application, AudioSource, Channels, EncoderConfig, FRAME_SAMPLES, NextFrame, OpusMode,
         OpusPacket, OpusPacketError, PcmFrame, SAMPLE_RATE,
     },
+    client::{
+        AudioSink, AudioStream, DiscordRtcClient, DiscordRtcClientBuilder, EventStream,
+        ReceiveMode, SinkError, VoiceStats,
+    },
     gateway::CloseReaction,
     media::{NotOpus, OpusFrame},
     net::{BoxFuture, DatagramSocket, TcpTlsUdp, UdpOptions, VoiceConnector, VoiceStream},

@@ -5,11 +5,10 @@ use tracing::Instrument as _;
 use super::{
     DiscordRtcClient,
     driver::Driver,
-    shared::{Shared, Settings},
+    shared::{Settings, Shared},
 };
 use crate::{
-    E2eePolicy, GuildMarker, Id, Signalling, TcpTlsUdp, UserMarker, VoiceConnector,
-    session::SessionConfig,
+    GuildMarker, Id, Signalling, TcpTlsUdp, UserMarker, VoiceConnector, session::SessionConfig,
 };
 
 /// What a client does with the others' audio.
@@ -52,7 +51,15 @@ impl DiscordRtcClientBuilder {
         signalling: Box<dyn Signalling>,
     ) -> Self {
         Self {
-            session: SessionConfig::new(guild_id, user_id),
+            session: SessionConfig {
+                guild_id,
+                user_id,
+                receive: false,
+                self_mute: false,
+                self_deaf: false,
+                rejoin: true,
+                seed: None,
+            },
             signalling,
             connector: Arc::new(TcpTlsUdp::new()),
             settings: Settings {
@@ -69,14 +76,6 @@ impl DiscordRtcClientBuilder {
     #[must_use]
     pub fn connector(mut self, connector: impl VoiceConnector) -> Self {
         self.connector = Arc::new(connector);
-        self
-    }
-
-    /// What happens in a call that is not end-to-end encrypted. Default: no audio in either direction, and an event
-    /// that says why.
-    #[must_use]
-    pub fn e2ee_policy(mut self, policy: E2eePolicy) -> Self {
-        self.session.e2ee = policy;
         self
     }
 

@@ -93,6 +93,13 @@ impl Link {
         }
     }
 
+    /// Writes what waits, as far as the connection takes it. Where that fails, the next [`poll`](Self::poll) tells.
+    pub(super) fn flush(&mut self, cx: &mut Context<'_>) {
+        if let Self::Open(open) = self {
+            let _ = open.poll_write(cx);
+        }
+    }
+
     /// Ends the connection: what was to be sent is sent, then the close frame.
     pub(super) fn close(self, code: u16) -> Option<BoxFuture<'static, ()>> {
         let Self::Open(mut open) = self else {

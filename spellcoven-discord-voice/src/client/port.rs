@@ -32,10 +32,6 @@ impl Port {
         }
     }
 
-    pub(super) fn local_addr(&self) -> io::Result<std::net::SocketAddr> {
-        self.socket.local_addr()
-    }
-
     /// Datagrams that were not sent because the system took no more.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped

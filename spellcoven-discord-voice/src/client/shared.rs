@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     AudioSource, ChannelMarker, ConnectError, ConnectionState, Id, Participant, VoiceEvent,
-    media::ReceivedFrame,
+    session::ReceivedFrame,
 };
 
 #[derive(Debug, Clone)]

@@ -19,8 +19,8 @@ const SAMPLES_PER_SECOND: u64 = 48_000;
 const LEAST: u64 = 960;
 
 pub(super) fn audio_sink(buffer: Duration) -> (AudioSink, SinkSource) {
-    let limit = u64::try_from(buffer.as_micros()).unwrap_or(u64::MAX) / 1000
-        * (SAMPLES_PER_SECOND / 1000);
+    let limit =
+        u64::try_from(buffer.as_micros()).unwrap_or(u64::MAX) / 1000 * (SAMPLES_PER_SECOND / 1000);
     let shared = Arc::new(Shared {
         state: Mutex::new(State::default()),
         waker: AtomicWaker::new(),
@@ -50,7 +50,9 @@ pub(super) struct SinkSource(Arc<Shared>);
 pub enum SinkError {
     /// Another source took this one's place, the client is gone, or the sink was closed. Frames that waited are lost,
     /// but for a sink that was closed.
-    #[error("the call takes no more frames from this sink: it plays something else, or the client is gone")]
+    #[error(
+        "the call takes no more frames from this sink: it plays something else, or the client is gone"
+    )]
     Closed,
     /// The sink was not asked whether it is ready, and is not.
     #[error("the sink is full: await readiness before each frame")]

@@ -16,8 +16,7 @@ impl MlsJob {
 }
 
 /// Stand-in for the frame of media/.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ReceivedFrame;
 
-/// Stand-in for the trait of audio/.
-pub(crate) trait AudioSource: Send {}
+pub(crate) use crate::audio::AudioSource;
