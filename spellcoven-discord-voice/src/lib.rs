@@ -28,6 +28,7 @@ pub use self::{
         AudioSink, AudioStream, DiscordRtcClient, DiscordRtcClientBuilder, EventStream,
         ReceiveMode, SinkError, VoiceStats,
     },
+    dave::{DaveIdentity, E2eePolicy, InvalidIdentity},
     gateway::CloseReaction,
     media::{NotOpus, OpusFrame},
     net::{BoxFuture, DatagramSocket, TcpTlsUdp, UdpOptions, VoiceConnector, VoiceStream},

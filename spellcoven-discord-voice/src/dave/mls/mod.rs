@@ -1,0 +1,9 @@
+//! The group: MLS by the crate davey, as jobs.
+
+mod group;
+mod job;
+mod verification;
+
+pub(crate) use group::GroupState;
+pub(crate) use job::{MlsDone, MlsJob, MlsResult, Seat, Work};
+pub(crate) use verification::VerificationJob;
