@@ -11,9 +11,7 @@ use super::super::{
     ratchet::{Domain, GenerationKey, Generations, KeyRatchet},
 };
 use super::{
-    GENERATION_SHIFT, MediaKind, OPUS_SILENCE,
-    aead::FrameCipher,
-    trailer::{self, Sealed},
+    GENERATION_SHIFT, MediaKind, OPUS_SILENCE, aead::FrameCipher, trailer::Sealed,
     window::ReplayWindow,
 };
 
@@ -187,7 +185,7 @@ pub(super) fn parse(
     if media == MediaKind::Audio && frame == OPUS_SILENCE {
         return Ok(Parsed::Plain);
     }
-    match trailer::Sealed::parse(frame) {
+    match Sealed::parse(frame) {
         Some(sealed) => Ok(Parsed::Sealed(sealed)),
         None if passthrough.allows(now) => Ok(Parsed::Plain),
         None => Err(OpenFrameError::Plaintext),
