@@ -99,6 +99,11 @@ impl Opener {
         }
     }
 
+    /// Takes another mode and key. Which packets came is remembered.
+    pub(crate) fn rekey(&mut self, mode: EncryptionMode, key: &TransportKey) {
+        self.cipher = Cipher::new(mode, key);
+    }
+
     /// Forgets which packets of an SSRC came, because its sender has left and
     /// another may use the number.
     pub(crate) fn forget(&mut self, ssrc: u32) {

@@ -87,6 +87,17 @@ impl Sealer {
         }
     }
 
+    /// Takes another mode and key. The counter goes on where it stands: so even
+    /// a key that comes back sees no nonce twice.
+    pub(crate) fn rekey(&mut self, mode: EncryptionMode, key: &TransportKey) {
+        self.cipher = Cipher::new(mode, key);
+    }
+
+    /// Does the mode carry RTCP?
+    pub(crate) fn carries_rtcp(&self) -> bool {
+        matches!(self.cipher, Cipher::RtpSize(_))
+    }
+
     /// How many packets the key may still encrypt. The legacy mode counts
     /// otherwise; there this number says nothing.
     pub(crate) fn remaining(&self) -> u64 {
