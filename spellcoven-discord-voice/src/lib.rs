@@ -30,7 +30,7 @@ pub use self::{
     },
     dave::{DaveIdentity, E2eePolicy, InvalidIdentity},
     gateway::CloseReaction,
-    media::{NotOpus, OpusFrame},
+    media::{NotOpus, OpusFrame, ReceiveStats, RemoteReport, SendStats, Undecryptable, UserStats},
     net::{BoxFuture, DatagramSocket, TcpTlsUdp, UdpOptions, VoiceConnector, VoiceStream},
     session::{
         CallError, ConnectError, ConnectionState, EndReason, Participant, SpeakingFlags,
