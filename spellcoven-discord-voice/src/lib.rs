@@ -17,12 +17,18 @@ pub use twilight_model::id::{
     marker::{ChannelMarker, GuildMarker, UserMarker},
 };
 
+#[cfg(feature = "opus")]
+pub use self::audio::{
+    CodecError, OpusDecoder, OpusEncoder, PcmInput, PcmWriter, Wav, WriterClosed,
+};
 #[cfg(feature = "gateway")]
 pub use self::signal::VoiceRouter;
 pub use self::{
     audio::{
-        Application, AudioSource, Channels, EncoderConfig, FRAME_SAMPLES, NextFrame, OpusMode,
-        OpusPacket, OpusPacketError, PcmFrame, SAMPLE_RATE,
+        Application, AudioSource, Broadcast, BroadcastSource, Channels, EncoderConfig, EndReason,
+        FRAME_SAMPLES, Input, InputError, NextFrame, OggOpus, OpusChunk, OpusFrames, OpusMode,
+        OpusPacket, OpusPacketError, PcmFrame, Player, PlayerFull, PlayerHandle, Produced, Repeat,
+        SAMPLE_RATE, Track, TrackEvent, TrackEventKind, TrackEvents, TrackHandle, TrackState,
     },
     client::{
         AudioSink, AudioStream, DiscordRtcClient, DiscordRtcClientBuilder, EventStream,

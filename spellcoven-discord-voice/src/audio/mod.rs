@@ -2,12 +2,27 @@
 //! jitter buffer and the decoder. Pure: a frame is the clock here, and what
 //! needs time is given it.
 
+mod broadcast;
+#[cfg(feature = "opus")]
+mod codec;
 mod config;
+mod input;
 mod packet;
 mod pcm;
+mod player;
 mod source;
 
+pub use broadcast::{Broadcast, BroadcastSource};
+#[cfg(feature = "opus")]
+pub use codec::{CodecError, OpusDecoder, OpusEncoder};
 pub use config::{Application, Channels, EncoderConfig};
+pub use input::{Input, InputError, OggOpus, OpusChunk, OpusFrames, Produced};
+#[cfg(feature = "opus")]
+pub use input::{PcmInput, PcmWriter, Wav, WriterClosed};
 pub use packet::{OpusMode, OpusPacket, OpusPacketError};
 pub use pcm::{FRAME_SAMPLES, PcmFrame, SAMPLE_RATE};
+pub use player::{
+    EndReason, Player, PlayerFull, PlayerHandle, Repeat, Track, TrackEvent, TrackEventKind,
+    TrackEvents, TrackHandle, TrackState,
+};
 pub use source::{AudioSource, NextFrame};
