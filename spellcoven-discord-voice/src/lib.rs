@@ -25,10 +25,11 @@ pub use self::audio::{
 pub use self::signal::VoiceRouter;
 pub use self::{
     audio::{
-        Application, AudioSource, Broadcast, BroadcastSource, Channels, EncoderConfig, EndReason,
+        Application, AudioSource, Broadcast, BroadcastSource, Channels, EncoderConfig,
         FRAME_SAMPLES, Input, InputError, NextFrame, OggOpus, OpusChunk, OpusFrames, OpusMode,
         OpusPacket, OpusPacketError, PcmFrame, Player, PlayerFull, PlayerHandle, Produced, Repeat,
-        SAMPLE_RATE, Track, TrackEvent, TrackEventKind, TrackEvents, TrackHandle, TrackState,
+        SAMPLE_RATE, Track, TrackEnd, TrackEvent, TrackEventKind, TrackEvents, TrackHandle,
+        TrackState,
     },
     client::{
         AudioSink, AudioStream, DiscordRtcClient, DiscordRtcClientBuilder, EventStream,

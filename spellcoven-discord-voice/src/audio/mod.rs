@@ -22,7 +22,7 @@ pub use input::{PcmInput, PcmWriter, Wav, WriterClosed};
 pub use packet::{OpusMode, OpusPacket, OpusPacketError};
 pub use pcm::{FRAME_SAMPLES, PcmFrame, SAMPLE_RATE};
 pub use player::{
-    EndReason, Player, PlayerFull, PlayerHandle, Repeat, Track, TrackEvent, TrackEventKind,
+    Player, PlayerFull, PlayerHandle, Repeat, Track, TrackEnd, TrackEvent, TrackEventKind,
     TrackEvents, TrackHandle, TrackState,
 };
 pub use source::{AudioSource, NextFrame};

@@ -38,7 +38,7 @@ pub enum TrackEventKind {
     /// It is over.
     Ended {
         /// Why.
-        reason: EndReason,
+        reason: TrackEnd,
     },
     /// Its input failed. Where [`InputError::Unseekable`] was meant, it plays on; else
     /// [`TrackEventKind::Ended`] follows.
@@ -51,7 +51,7 @@ pub enum TrackEventKind {
 /// Why a track is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum EndReason {
+pub enum TrackEnd {
     /// It was played to its end.
     Finished,
     /// It was stopped or skipped, or the player was dropped.

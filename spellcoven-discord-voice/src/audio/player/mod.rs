@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-pub use events::{EndReason, TrackEvent, TrackEventKind, TrackEvents};
+pub use events::{TrackEnd, TrackEvent, TrackEventKind, TrackEvents};
 pub use handle::{PlayerFull, PlayerHandle};
 pub use track::{Repeat, Track, TrackHandle, TrackState};
 
@@ -116,7 +116,7 @@ impl Player {
                 index += 1;
             } else if let Some(track) = lists.queue.remove(index) {
                 track.shared.set_state(TrackState::Ended);
-                let reason = EndReason::Stopped;
+                let reason = TrackEnd::Stopped;
                 self.tell(&track.shared, TrackEventKind::Ended { reason });
             }
         }
@@ -143,7 +143,7 @@ impl Player {
         self.changed = true;
     }
 
-    fn end(&mut self, index: usize, reason: EndReason) {
+    fn end(&mut self, index: usize, reason: TrackEnd) {
         let track = self.playing.remove(index);
         track.shared.set_state(TrackState::Ended);
         self.tell(&track.shared, TrackEventKind::Ended { reason });
@@ -157,7 +157,7 @@ impl Player {
         let shared = Arc::clone(&track.shared);
         let error = Arc::new(error);
         self.tell(&shared, TrackEventKind::Error { error });
-        self.end(index, EndReason::Failed);
+        self.end(index, TrackEnd::Failed);
     }
 
     /// Does what the handles of the tracks ask for.
@@ -167,7 +167,7 @@ impl Player {
             let shared = Arc::clone(&track.shared);
             let wanted = shared.wanted();
             if wanted == STOP {
-                self.end(index, EndReason::Stopped);
+                self.end(index, TrackEnd::Stopped);
                 continue;
             }
             if let Some(position) = shared.take_seek()
@@ -205,7 +205,7 @@ impl Player {
         }
         match turn {
             Ok(Turn::End) => {
-                self.end(index, EndReason::Finished);
+                self.end(index, TrackEnd::Finished);
                 false
             }
             Ok(_) => true,
@@ -262,7 +262,7 @@ impl Player {
             if let Err(error) = turn {
                 self.fail(index, error);
             } else if over {
-                self.end(index, EndReason::Finished);
+                self.end(index, TrackEnd::Finished);
                 stays = false;
             }
             index += usize::from(stays);
@@ -328,7 +328,7 @@ impl AudioSource for Player {
 impl Drop for Player {
     fn drop(&mut self) {
         while !self.playing.is_empty() {
-            self.end(0, EndReason::Stopped);
+            self.end(0, TrackEnd::Stopped);
         }
         let waiting: Vec<Track> = {
             let mut lists = self.shared.lists();
@@ -340,7 +340,7 @@ impl Drop for Player {
         };
         for track in waiting {
             track.shared.set_state(TrackState::Ended);
-            let reason = EndReason::Stopped;
+            let reason = TrackEnd::Stopped;
             self.tell(&track.shared, TrackEventKind::Ended { reason });
         }
         self.shared.events.close(&mut self.events);
