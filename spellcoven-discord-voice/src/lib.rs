@@ -40,8 +40,8 @@ pub use self::{
     media::{NotOpus, OpusFrame, ReceiveStats, RemoteReport, SendStats, Undecryptable, UserStats},
     net::{BoxFuture, DatagramSocket, TcpTlsUdp, UdpOptions, VoiceConnector, VoiceStream},
     session::{
-        CallError, ConnectError, ConnectionState, EndReason, Participant, SpeakingFlags,
-        VoiceEvent, VoiceTrouble,
+        CallError, ConnectError, ConnectionState, EncryptionEvent, EndReason, Participant,
+        PlaybackStats, SpeakingFlags, VoiceEvent, VoiceTrouble,
     },
     signal::{
         Fed, OwnVoiceState, SignalError, SignalEvent, SignalFeed, Signalling, VoiceServer,

@@ -58,6 +58,8 @@ impl DiscordRtcClientBuilder {
                 self_mute: false,
                 self_deaf: false,
                 rejoin: true,
+                policy: crate::dave::E2eePolicy::default(),
+                identity: None,
                 seed: None,
             },
             signalling,

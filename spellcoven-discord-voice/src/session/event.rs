@@ -6,6 +6,7 @@ use twilight_model::id::{
 };
 
 use super::{EndReason, VoiceTrouble};
+use crate::dave::DaveEvent;
 
 /// Where a call stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -72,6 +73,8 @@ pub enum VoiceEvent {
     },
     /// The source that was played has come to its end, and its last frame was sent.
     SourceEnded,
+    /// Something about the call's end-to-end encryption has changed.
+    Encryption(EncryptionEvent),
     /// Something went wrong and is being mended.
     Trouble(VoiceTrouble),
     /// The call has ended, and nobody asked for it.
@@ -81,6 +84,66 @@ pub enum VoiceEvent {
         /// How many.
         missed: u64,
     },
+}
+
+/// What happens to a call's end-to-end encryption (DAVE).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EncryptionEvent {
+    /// The call's group has a new epoch: someone joined or left it.
+    Epoch {
+        /// Its number.
+        epoch: u64,
+        /// Its members, ascending, the own user among them.
+        members: Vec<Id<UserMarker>>,
+        /// 30 digits that all members have in common. Who compares them by another way knows that nobody else is in
+        /// the group.
+        privacy_code: String,
+    },
+    /// What is sent from now on is encrypted with the newest epoch's keys.
+    Encrypted {
+        /// The version of DAVE.
+        version: u16,
+    },
+    /// There is nobody else in the group, so there is no key, and audio is held.
+    Alone,
+    /// The call is not end-to-end encrypted. Where the policy does not allow that, no media pass: nothing is sent, and
+    /// nothing that comes is handed on.
+    NotEncrypted {
+        /// Whether the policy allows it.
+        allowed: bool,
+    },
+    /// The client lost step with the group and enters it anew. Media go on with the old keys where they can.
+    Recovering {
+        /// What was wrong.
+        why: String,
+    },
+    /// No end-to-end encryption, for good or until the server begins a new group: no media.
+    Failed {
+        /// What was wrong.
+        why: String,
+    },
+}
+
+impl From<DaveEvent> for EncryptionEvent {
+    fn from(event: DaveEvent) -> Self {
+        match event {
+            DaveEvent::Epoch {
+                epoch,
+                members,
+                privacy_code,
+            } => Self::Epoch {
+                epoch,
+                members: members.into_iter().filter_map(Id::new_checked).collect(),
+                privacy_code,
+            },
+            DaveEvent::Encrypted { version } => Self::Encrypted { version },
+            DaveEvent::Alone => Self::Alone,
+            DaveEvent::NotEncrypted { allowed } => Self::NotEncrypted { allowed },
+            DaveEvent::Recovering { why, .. } => Self::Recovering { why },
+            DaveEvent::Failed { why } => Self::Failed { why },
+        }
+    }
 }
 
 /// The bits of op 5.

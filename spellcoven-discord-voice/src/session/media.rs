@@ -1,0 +1,343 @@
+//! The path of the media: the UDP socket, the keys, the beat, what comes and what goes.
+
+use core::net::SocketAddr;
+use std::time::Instant;
+
+use super::{
+    Action, Session, UdpId,
+    connection::Connection,
+    pacer::{Gate, Step},
+    people::People,
+};
+use crate::{
+    dave::KeyChange,
+    gateway,
+    media::{Outcome, Received, Receiver, SendError, Sender},
+    rtp::{DatagramKind, ReportBlock},
+    transport::{EncryptionMode, Opener, Sealer, TransportKey},
+    udp::{Discovery, DiscoveryStep, Ping, PingStats},
+};
+
+/// Larger than any datagram that is made.
+const DATAGRAM: usize = 1500;
+
+/// Sending and receiving, while there are keys.
+#[derive(Debug)]
+pub(super) struct Media {
+    pub(super) sender: Sender,
+    pub(super) receiver: Receiver,
+    pub(super) mode: EncryptionMode,
+    blocks: Vec<ReportBlock>,
+}
+
+/// The UDP socket.
+#[derive(Debug)]
+pub(super) struct Udp {
+    pub(super) id: UdpId,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Opening,
+    Discovering(Discovery),
+    Known(Ping),
+}
+
+impl Udp {
+    pub(super) fn new(id: UdpId) -> Self {
+        Self {
+            id,
+            stage: Stage::Opening,
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Opening => None,
+            Stage::Discovering(discovery) => discovery.poll_timeout(),
+            Stage::Known(ping) => Some(ping.poll_timeout()),
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let udp = self.udp.as_ref().and_then(Udp::poll_timeout);
+        let media = self.media.as_ref();
+        let report = media.map(|media| media.sender.poll_timeout());
+        let waiting = media.and_then(|media| media.receiver.poll_timeout());
+        [udp, report, waiting].into_iter().flatten().min()
+    }
+
+    pub(super) fn ping_stats(&self) -> Option<PingStats> {
+        match &self.udp.as_ref()?.stage {
+            Stage::Known(ping) => Some(ping.stats()),
+            Stage::Opening | Stage::Discovering(_) => None,
+        }
+    }
+}
+
+impl Session {
+    /// The socket that [`Action::OpenUdp`] asked for is open. What it is bound to is of no use: the server tells the
+    /// address that it sees.
+    pub(crate) fn udp_opened(&mut self, now: Instant, id: UdpId, _local: SocketAddr) {
+        if let Some(udp) = &mut self.connection.udp
+            && udp.id == id
+            && let Some(ready) = &self.connection.ready
+        {
+            udp.stage = Stage::Discovering(Discovery::new(now, ready.ssrc));
+            self.media_timeout(now);
+            self.settle(now);
+        }
+    }
+
+    /// It could not be opened, or broke.
+    pub(crate) fn udp_failed(&mut self, now: Instant, id: UdpId) {
+        if self.connection.udp.as_ref().is_some_and(|udp| udp.id == id) {
+            self.udp_broken(now);
+            self.settle(now);
+        }
+    }
+
+    /// A datagram from the voice server. It is decrypted in place.
+    pub(crate) fn datagram(&mut self, now: Instant, id: UdpId, datagram: &mut [u8]) {
+        let Some(udp) = self.connection.udp.as_mut().filter(|udp| udp.id == id) else {
+            return;
+        };
+        match (DatagramKind::of(datagram), &mut udp.stage) {
+            (DatagramKind::Discovery, Stage::Discovering(discovery)) => {
+                let Some(address) = discovery.handle_datagram(datagram) else {
+                    return;
+                };
+                udp.stage = Stage::Known(Ping::new(now));
+                self.select_protocol(address, now);
+                self.settle(now);
+            }
+            (DatagramKind::Ping, Stage::Known(ping)) => {
+                ping.handle_datagram(now, datagram);
+            }
+            _ => self.media_datagram(datagram, now),
+        }
+    }
+
+    fn media_datagram(&mut self, datagram: &mut [u8], now: Instant) {
+        let Some(media) = &mut self.connection.media else {
+            return;
+        };
+        let sender = &mut media.sender;
+        let mut hearing = Hearing::new(&mut self.actions, &mut self.people, now);
+        media
+            .receiver
+            .datagram(now, datagram, &mut |received| match received {
+                Received::Report(block) => sender.remote_report(now, &block),
+                other => hearing.take(other),
+            });
+        if media.receiver.failing() {
+            media.receiver.clear_failures();
+            self.dave.receivers_failing(now);
+            self.settle(now);
+        }
+    }
+
+    fn select_protocol(&mut self, address: SocketAddr, now: Instant) {
+        if let (Some(gateway), Some(mode)) = (&mut self.gateway, self.connection.mode) {
+            let text = gateway::select_protocol(address.ip(), address.port(), mode.name());
+            gateway.send(text, now);
+        }
+    }
+
+    /// Op 4: the keys of the transport, the first or new ones.
+    pub(super) fn take_keys(&mut self, mode: EncryptionMode, key: [u8; 32], now: Instant) {
+        let key = TransportKey::new(key);
+        if let Some(media) = &mut self.connection.media {
+            media.sender.rekey(mode, &key);
+            media.receiver.rekey(mode, &key);
+            media.mode = mode;
+            return;
+        }
+        let Some(ready) = &self.connection.ready else {
+            return;
+        };
+        let sealer = Sealer::new(mode, &key, self.rng.u32(..));
+        let mut sender = Sender::new(now, ready.ssrc, sealer, &mut self.rng);
+        let mut receiver = Receiver::new(ready.ssrc, Opener::new(mode, &key), self.config.receive);
+        if self.config.receive {
+            sender.announce();
+        }
+        for (user, ssrc) in self.people.ssrcs() {
+            receiver.map(now, ssrc, user, &mut |_| {});
+        }
+        self.connection.media = Some(Media {
+            sender,
+            receiver,
+            mode,
+            blocks: Vec::new(),
+        });
+        self.pacer.start(self.config.receive, now);
+    }
+
+    /// Keys of others, and whether frames in the clear are taken. Frames that waited for them are handed on.
+    pub(super) fn receive_keys(&mut self, change: KeyChange, now: Instant) {
+        if let Some(media) = &mut self.connection.media {
+            let mut hearing = Hearing::new(&mut self.actions, &mut self.people, now);
+            media
+                .receiver
+                .apply(now, change, &mut |received| hearing.take(received));
+        }
+    }
+
+    pub(super) fn map_ssrc(&mut self, user: u64, ssrc: u32, now: Instant) {
+        if let Some(media) = &mut self.connection.media {
+            let mut hearing = Hearing::new(&mut self.actions, &mut self.people, now);
+            media
+                .receiver
+                .map(now, ssrc, user, &mut |received| hearing.take(received));
+        }
+    }
+
+    /// Sends what the beat has due.
+    pub(super) fn pace(&mut self, now: Instant) {
+        loop {
+            let Some(media) = &mut self.connection.media else {
+                return;
+            };
+            let gate = if self.config.self_mute {
+                Gate::Muted
+            } else if media.sender.holds() {
+                Gate::Hold
+            } else {
+                Gate::Open
+            };
+            let Some(step) = self.pacer.step(gate, now) else {
+                return;
+            };
+            let ssrc = media.sender.ssrc();
+            match step {
+                Step::Speak(speaking) => {
+                    if let Some(gateway) = &mut self.gateway {
+                        gateway.send(gateway::speaking(ssrc, u32::from(speaking)), now);
+                    }
+                    self.settle(now);
+                }
+                Step::Frame(frame) => {
+                    let send =
+                        |media: &mut Media, out: &mut Vec<u8>| media.sender.frame(now, &frame, out);
+                    self.send(send, now);
+                }
+                Step::Silence => {
+                    let send =
+                        |media: &mut Media, out: &mut Vec<u8>| media.sender.silence(now, out);
+                    self.send(send, now);
+                }
+                Step::Ended => self.emit(super::VoiceEvent::SourceEnded),
+            }
+        }
+    }
+
+    fn send(
+        &mut self,
+        make: impl FnOnce(&mut Media, &mut Vec<u8>) -> Result<Outcome, SendError>,
+        now: Instant,
+    ) {
+        let (Some(media), Some(udp)) = (&mut self.connection.media, &self.connection.udp) else {
+            return;
+        };
+        let mut bytes = self
+            .spare
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(DATAGRAM));
+        match make(media, &mut bytes) {
+            Ok(Outcome::Datagram) => {
+                let id = udp.id;
+                self.actions.push_back(Action::Datagram { id, bytes });
+            }
+            Ok(Outcome::Held | Outcome::Quiet) => self.recycle(bytes),
+            Err(SendError::BadFrame) => {
+                self.counts.bad_frames += 1;
+                self.recycle(bytes);
+            }
+            Err(SendError::Exhausted) => {
+                self.recycle(bytes);
+                // A fresh session has fresh keys.
+                if let Some(gateway) = &mut self.gateway {
+                    gateway.identify_again(now);
+                }
+                self.connection.media = None;
+                self.pacer.stop();
+                self.settle(now);
+            }
+        }
+    }
+
+    /// Discovery, ping, reports, frames that waited too long.
+    pub(super) fn media_timeout(&mut self, now: Instant) {
+        if let Some(udp) = &mut self.connection.udp {
+            let id = udp.id;
+            match &mut udp.stage {
+                Stage::Opening => {}
+                Stage::Discovering(discovery) => match discovery.handle_timeout(now) {
+                    Some(DiscoveryStep::Send(request)) => self.datagram_of(id, &request),
+                    Some(DiscoveryStep::GiveUp) => self.udp_broken(now),
+                    None => {}
+                },
+                Stage::Known(ping) => {
+                    if let Some(request) = ping.handle_timeout(now) {
+                        self.datagram_of(id, &request);
+                    }
+                }
+            }
+        }
+        if let Some(media) = &mut self.connection.media {
+            media.receiver.handle_timeout(now);
+            if media.sender.poll_timeout() <= now {
+                media.receiver.report_blocks(now, &mut media.blocks);
+                let send = |media: &mut Media, out: &mut Vec<u8>| {
+                    media.sender.report(now, &media.blocks, out)
+                };
+                self.send(send, now);
+            }
+        }
+    }
+
+    fn datagram_of(&mut self, id: UdpId, content: &[u8]) {
+        let mut bytes = self
+            .spare
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(DATAGRAM));
+        bytes.clear();
+        bytes.extend_from_slice(content);
+        self.actions.push_back(Action::Datagram { id, bytes });
+    }
+}
+
+/// Where received frames go.
+struct Hearing<'a> {
+    actions: &'a mut std::collections::VecDeque<Action>,
+    people: &'a mut People,
+    now: Instant,
+}
+
+impl<'a> Hearing<'a> {
+    fn new(
+        actions: &'a mut std::collections::VecDeque<Action>,
+        people: &'a mut People,
+        now: Instant,
+    ) -> Self {
+        Self {
+            actions,
+            people,
+            now,
+        }
+    }
+
+    fn take(&mut self, received: Received) {
+        if let Received::Frame(frame) = received {
+            let event = self
+                .people
+                .heard(frame.user_id, frame.is_silence(), self.now);
+            self.actions.extend(event.map(Action::Event));
+            self.actions.push_back(Action::Audio(frame));
+        }
+    }
+}
