@@ -30,7 +30,7 @@ pub(crate) struct Member {
 }
 
 /// Reads an established group. The error says what went wrong, for the log.
-pub(super) fn read(session: &DaveSession) -> Result<GroupState, String> {
+pub(crate) fn read(session: &DaveSession) -> Result<GroupState, String> {
     let group = session.group().ok_or("there is no group")?;
     let provider = OpenMlsRustCrypto::default();
     let mut members = Vec::new();

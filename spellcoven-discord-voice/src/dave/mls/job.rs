@@ -43,12 +43,16 @@ pub(crate) enum Work {
         welcome: Bytes,
         recognised: Vec<u64>,
     },
+    #[cfg(test)]
+    Panic,
 }
 
 impl Work {
     fn transition(&self) -> Option<u16> {
         match self {
             Self::Begin | Self::ExternalSender(_) | Self::Proposals { .. } => None,
+            #[cfg(test)]
+            Self::Panic => None,
             Self::Commit { transition, .. } | Self::Welcome { transition, .. } => Some(*transition),
         }
     }
@@ -140,6 +144,8 @@ fn perform(seat: &Seat, slot: &mut Option<Box<DaveSession>>, work: Work) -> MlsR
     };
     let entered = match work {
         Work::Begin => return MlsResult::Nothing,
+        #[cfg(test)]
+        Work::Panic => panic!("as the library might"),
         Work::ExternalSender(payload) => return external_sender(session, &payload),
         Work::Proposals {
             payload,
@@ -233,6 +239,9 @@ fn proposals(session: &mut DaveSession, payload: &[u8], recognised: &[u64]) -> M
         Some((1, rest)) => (ProposalsOperationType::REVOKE, rest),
         _ => return MlsResult::Refused("proposals of an unknown kind".to_owned()),
     };
+    if !is_one_vector(proposals) {
+        return MlsResult::Refused("proposals that do not end where they say".to_owned());
+    }
     match session.process_proposals(operation, proposals, Some(recognised)) {
         Ok(None) => MlsResult::Nothing,
         Ok(Some(made)) => {
@@ -244,6 +253,29 @@ fn proposals(session: &mut DaveSession, payload: &[u8], recognised: &[u64]) -> M
     }
 }
 
+/// Whether these bytes are one variable-size vector (RFC 9420, 2.1.2) and nothing more. The library checks it as well,
+/// but panics over it in a build with debug assertions, and a panic costs the session.
+fn is_one_vector(bytes: &[u8]) -> bool {
+    let Some((&first, rest)) = bytes.split_first() else {
+        return false;
+    };
+    let more = match first >> 6 {
+        0 => 0,
+        1 => 1,
+        2 => 3,
+        _ => return false,
+    };
+    let Some((header, body)) = rest.split_at_checked(more) else {
+        return false;
+    };
+    let length = header
+        .iter()
+        .fold(usize::from(first & 0x3F), |length, byte| {
+            length << 8 | usize::from(*byte)
+        });
+    length == body.len()
+}
+
 impl fmt::Debug for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -252,6 +284,8 @@ impl fmt::Debug for Work {
             Self::Proposals { .. } => "Proposals",
             Self::Commit { .. } => "Commit",
             Self::Welcome { .. } => "Welcome",
+            #[cfg(test)]
+            Self::Panic => "Panic",
         })
     }
 }
@@ -269,5 +303,34 @@ impl fmt::Debug for MlsDone {
         f.debug_struct("MlsDone")
             .field("result", &self.result)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vector_ends_where_it_says() {
+        let of = |header: &[u8], length| is_one_vector(&[header, &vec![0; length]].concat());
+        for (header, length) in [
+            (&[0][..], 0),
+            (&[63], 63),
+            (&[0x40, 64], 64),
+            (&[0x41, 0xef], 0x1ef),
+            (&[0x80, 0, 0x40, 0], 0x4000),
+        ] {
+            assert!(of(header, length));
+            assert!(!of(header, length + 1));
+            assert!(length == 0 || !of(header, length - 1));
+        }
+        for header in [
+            &[][..],
+            &[0x40],
+            &[0x80, 0, 0],
+            &[0xC0, 0, 0, 0, 0, 0, 0, 0],
+        ] {
+            assert!(!of(header, 0));
+        }
     }
 }

@@ -1,0 +1,7 @@
+//! The rules of the conversation, one test for each.
+
+mod call;
+mod groups;
+mod order;
+mod recovery;
+mod versions;

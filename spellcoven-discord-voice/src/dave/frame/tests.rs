@@ -1,0 +1,642 @@
+//! Vectors, davey as the other side, and the limits.
+
+use std::time::{Duration, Instant};
+
+use davey::{DaveSession, MediaType};
+use proptest::prelude::*;
+
+use super::*;
+use crate::dave::ratchet::KeyRatchet;
+use crate::dave::{
+    keys::{KeyChange, Passthrough, SendKey},
+    mls, testing,
+};
+
+const A: u64 = 111_111_111_111;
+const B: u64 = 222_222_222_222;
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an arbitrary start; all that follows counts from it"
+)]
+fn start() -> Instant {
+    Instant::now()
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text
+        .chars()
+        .filter_map(|c| c.to_digit(16).map(|digit| digit as u8))
+        .collect();
+    digits
+        .chunks(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .collect()
+}
+
+fn ratchet(seed: u8) -> KeyRatchet {
+    KeyRatchet::new(std::array::from_fn(|i| i as u8 + seed))
+}
+
+fn sealer(ratchet: &KeyRatchet) -> FrameSealer {
+    let mut sealer = FrameSealer::new();
+    sealer.apply(SendKey::Key(ratchet.clone()));
+    sealer
+}
+
+fn openers(now: Instant, ratchet: &KeyRatchet) -> FrameOpeners {
+    let mut openers = FrameOpeners::new();
+    receive(&mut openers, now, ratchet);
+    openers
+}
+
+fn receive(openers: &mut FrameOpeners, now: Instant, ratchet: &KeyRatchet) {
+    openers.apply(
+        now,
+        KeyChange::Receive {
+            user: A,
+            ratchet: ratchet.clone(),
+        },
+    );
+}
+
+fn seal(sealer: &mut FrameSealer, codec: Codec, frame: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    sealer.seal(codec, frame, &mut out).unwrap();
+    out
+}
+
+fn open(
+    openers: &mut FrameOpeners,
+    now: Instant,
+    frame: &[u8],
+) -> Result<(Opened, Vec<u8>), OpenFrameError> {
+    let mut out = vec![0xEE; 3];
+    let result = openers.open(A, MediaKind::Audio, now, frame, &mut out);
+    assert!(
+        result.is_ok() || out.is_empty(),
+        "nothing is released on an error"
+    );
+    result.map(|opened| (opened, out))
+}
+
+#[test]
+fn frames_are_those_of_the_vectors() {
+    let mut sealer = sealer(&ratchet(0));
+    let opus = seal(&mut sealer, Codec::Opus, &[1, 2, 3, 4]);
+    assert_eq!(opus, hex("dadc00e7 805a9ddaeb81ffec 01 0c fafa"));
+    sealer.set_counter(299);
+    let vp8 = seal(&mut sealer, Codec::Vp8, &hex("1000009d012a4001f000 0102"));
+    assert_eq!(
+        vp8,
+        hex("1000009d012a4001f000 724d 79a16dbd0fc626db ac02 000a 0f fafa")
+    );
+
+    let now = start();
+    let mut openers = openers(now, &ratchet(0));
+    assert_eq!(
+        open(&mut openers, now, &opus),
+        Ok((Opened::Encrypted, vec![1, 2, 3, 4]))
+    );
+    assert_eq!(
+        open(&mut openers, now, &vp8),
+        Ok((Opened::Encrypted, hex("1000009d012a4001f000 0102")))
+    );
+}
+
+#[test]
+fn a_frame_is_appended() {
+    let mut out = vec![9, 9];
+    sealer(&ratchet(0))
+        .seal(Codec::Opus, &[1, 2, 3, 4], &mut out)
+        .unwrap();
+    assert_eq!(out, hex("0909 dadc00e7 805a9ddaeb81ffec 01 0c fafa"));
+}
+
+fn frames() -> Vec<(Codec, davey::Codec, MediaType, MediaKind, Vec<u8>)> {
+    let mut frames = Vec::new();
+    for size in [1_usize, 3, 4, 40, 160, 1000] {
+        let bytes: Vec<u8> = (0..size).map(|i| (i * 7 + size) as u8).collect();
+        frames.push((
+            Codec::Opus,
+            davey::Codec::OPUS,
+            MediaType::AUDIO,
+            MediaKind::Audio,
+            bytes.clone(),
+        ));
+        frames.push((
+            Codec::Vp9,
+            davey::Codec::VP9,
+            MediaType::VIDEO,
+            MediaKind::Video,
+            bytes.clone(),
+        ));
+        for key_frame in [false, true] {
+            let mut bytes = bytes.clone();
+            bytes[0] = u8::from(!key_frame);
+            if !key_frame || bytes.len() >= 10 {
+                frames.push((
+                    Codec::Vp8,
+                    davey::Codec::VP8,
+                    MediaType::VIDEO,
+                    MediaKind::Video,
+                    bytes,
+                ));
+            }
+        }
+    }
+    // A key frame of its header alone.
+    let header = vec![0x10, 0, 0, 0x9d, 1, 0x2a, 0x40, 1, 0xf0, 0];
+    frames.push((
+        Codec::Vp8,
+        davey::Codec::VP8,
+        MediaType::VIDEO,
+        MediaKind::Video,
+        header,
+    ));
+    frames
+}
+
+fn ratchet_of(session: &DaveSession, user: u64) -> KeyRatchet {
+    let state = mls::read_group(session).unwrap();
+    let member = state.members.into_iter().find(|member| member.user == user);
+    member.unwrap().ratchet
+}
+
+#[test]
+fn davey_opens_what_we_seal() {
+    let (a, mut b) = testing::davey_pair(A, B);
+    let mut sealer = sealer(&ratchet_of(&a, A));
+    for (codec, _, media, _, frame) in frames() {
+        let sealed = seal(&mut sealer, codec, &frame);
+        assert_eq!(
+            b.decrypt(A, media, &sealed).unwrap(),
+            frame,
+            "{codec:?} {}",
+            frame.len()
+        );
+    }
+    let silence = seal(&mut sealer, Codec::Opus, &OPUS_SILENCE);
+    assert_ne!(silence, OPUS_SILENCE);
+    assert_eq!(
+        b.decrypt(A, MediaType::AUDIO, &silence).unwrap(),
+        OPUS_SILENCE
+    );
+}
+
+#[test]
+fn we_open_what_davey_seals() {
+    let (mut a, b) = testing::davey_pair(A, B);
+    let now = start();
+    let mut openers = openers(now, &ratchet_of(&b, A));
+    for (_, codec, media, kind, frame) in frames() {
+        let sealed = a.encrypt(media, codec, &frame).unwrap();
+        let mut out = Vec::new();
+        assert_eq!(
+            openers.open(A, kind, now, &sealed, &mut out),
+            Ok(Opened::Encrypted),
+            "{codec:?} {}",
+            frame.len()
+        );
+        assert_eq!(out, frame);
+    }
+}
+
+/// The receiver knows no codecs: davey leaves start codes, headers and more in the clear, in many ranges.
+#[test]
+fn we_open_frames_with_many_clear_ranges() {
+    let (mut a, b) = testing::davey_pair(A, B);
+    let now = start();
+    let mut openers = openers(now, &ratchet_of(&b, A));
+    let mut frame = Vec::new();
+    for slice in 0..5 {
+        frame.extend_from_slice(&[0, 0, 0, 1, 0x67, 1, 2, 3, slice]);
+        frame.extend_from_slice(&[0, 0, 0, 1, 0x65, 0x88, 0x84]);
+        frame.extend((0..50).map(|i| 0x80 | i | slice));
+    }
+    let sealed = a
+        .encrypt(MediaType::VIDEO, davey::Codec::H264, &frame)
+        .unwrap();
+    assert!(
+        trailer::Sealed::parse(&sealed)
+            .unwrap()
+            .clear_ranges()
+            .count()
+            > 4
+    );
+    let mut out = Vec::new();
+    openers
+        .open(A, MediaKind::Video, now, &sealed, &mut out)
+        .unwrap();
+    assert_eq!(out, frame);
+}
+
+#[test]
+fn short_vp8_frames_are_refused() {
+    let mut sealer = sealer(&ratchet(0));
+    let mut out = vec![1];
+    for frame in [&[][..], &[0], &[0; 9]] {
+        assert_eq!(
+            sealer.seal(Codec::Vp8, frame, &mut out),
+            Err(SealFrameError::Malformed)
+        );
+        assert_eq!(out, [1]);
+    }
+    sealer.seal(Codec::Vp8, &[1], &mut out).unwrap();
+}
+
+#[test]
+fn nothing_leaves_while_it_holds() {
+    let mut sealer = FrameSealer::new();
+    let mut out = Vec::new();
+    assert!(sealer.holds());
+    assert_eq!(
+        sealer.seal(Codec::Opus, &OPUS_SILENCE, &mut out),
+        Err(SealFrameError::Hold)
+    );
+    sealer.apply(SendKey::Plain);
+    sealer.seal(Codec::Opus, &[5, 6], &mut out).unwrap();
+    assert_eq!(out, [5, 6]);
+    sealer.apply(SendKey::Key(ratchet(0)));
+    sealer.apply(SendKey::Hold);
+    assert_eq!(
+        sealer.seal(Codec::Opus, &[5], &mut out),
+        Err(SealFrameError::Hold)
+    );
+    assert_eq!(out, [5, 6]);
+}
+
+#[test]
+fn a_domain_installed_again_goes_on_counting() {
+    let now = start();
+    let mut openers = openers(now, &ratchet(0));
+    let mut sealer = sealer(&ratchet(0));
+    let mut check = |sealer: &mut FrameSealer, counter| {
+        let sealed = seal(sealer, Codec::Opus, b"frame");
+        assert_eq!(trailer::Sealed::parse(&sealed).unwrap().counter, counter);
+        open(&mut openers, now, &sealed).unwrap();
+    };
+    check(&mut sealer, 1);
+    sealer.apply(SendKey::Key(ratchet(0)));
+    check(&mut sealer, 2);
+    sealer.apply(SendKey::Hold);
+    sealer.apply(SendKey::Key(ratchet(0)));
+    check(&mut sealer, 3);
+    sealer.apply(SendKey::Key(ratchet(1)));
+    seal(&mut sealer, Codec::Opus, b"other");
+    sealer.apply(SendKey::Key(ratchet(0)));
+    check(&mut sealer, 4);
+}
+
+#[test]
+fn counters_end_before_they_repeat() {
+    let mut sealer = sealer(&ratchet(0));
+    sealer.set_counter(u32::MAX - 1);
+    let mut out = Vec::new();
+    sealer.seal(Codec::Opus, b"last", &mut out).unwrap();
+    assert!(out.len() <= 4 + MAX_OVERHEAD);
+    out.clear();
+    for _ in 0..2 {
+        assert_eq!(
+            sealer.seal(Codec::Opus, b"more", &mut out),
+            Err(SealFrameError::Exhausted)
+        );
+    }
+    assert!(out.is_empty());
+    sealer.apply(SendKey::Key(ratchet(1)));
+    seal(&mut sealer, Codec::Opus, b"next epoch");
+}
+
+#[test]
+fn a_frame_opens_once() {
+    let now = start();
+    let mut openers = openers(now, &ratchet(0));
+    let mut sealer = sealer(&ratchet(0));
+    let frames: Vec<_> = (0..4)
+        .map(|i| seal(&mut sealer, Codec::Opus, &[i; 20]))
+        .collect();
+    for index in [0, 3, 1, 2] {
+        open(&mut openers, now, &frames[index]).unwrap();
+        assert_eq!(
+            open(&mut openers, now, &frames[index]),
+            Err(OpenFrameError::Replayed)
+        );
+    }
+}
+
+#[test]
+fn any_change_is_noticed() {
+    let now = start();
+    let mut openers = openers(now, &ratchet(0));
+    let frame = hex("1000009d012a4001f000 724d 79a16dbd0fc626db ac02 000a 0f fafa");
+    // The ranges and the size are not authenticated as such, but what they say changes the split, or the frame is none.
+    for index in 0..frame.len() {
+        let mut damaged = frame.clone();
+        damaged[index] ^= 0x40;
+        let result = open(&mut openers, now, &damaged);
+        assert!(
+            matches!(
+                result,
+                Err(OpenFrameError::WrongKey | OpenFrameError::Plaintext)
+            ),
+            "byte {index}: {result:?}"
+        );
+    }
+    open(&mut openers, now, &frame).unwrap();
+}
+
+#[test]
+fn a_missing_key_is_told_from_a_wrong_one() {
+    let now = start();
+    let mut sealer = sealer(&ratchet(0));
+    let frame = seal(&mut sealer, Codec::Opus, b"early");
+    let mut openers = FrameOpeners::new();
+    assert_eq!(
+        open(&mut openers, now, &frame),
+        Err(OpenFrameError::UnknownKey)
+    );
+    receive(&mut openers, now, &ratchet(1));
+    assert_eq!(
+        open(&mut openers, now, &frame),
+        Err(OpenFrameError::WrongKey)
+    );
+    assert!(OpenFrameError::UnknownKey.may_wait() && OpenFrameError::WrongKey.may_wait());
+    receive(&mut openers, now, &ratchet(0));
+    assert_eq!(open(&mut openers, now, &frame).unwrap().1, b"early");
+    assert!(!OpenFrameError::Replayed.may_wait() && !OpenFrameError::Plaintext.may_wait());
+    openers.apply(now, KeyChange::Forget { user: A });
+    let frame = seal(&mut sealer, Codec::Opus, b"later");
+    assert_eq!(
+        open(&mut openers, now, &frame),
+        Err(OpenFrameError::UnknownKey)
+    );
+}
+
+#[test]
+fn old_keys_are_good_for_ten_seconds() {
+    let now = start();
+    let mut openers = openers(now, &ratchet(0));
+    let mut old = sealer(&ratchet(0));
+    let mut new = sealer(&ratchet(1));
+    let change = now + Duration::from_secs(100);
+    receive(&mut openers, change, &ratchet(1));
+    for seconds in [0, 5, 10] {
+        let at = change + Duration::from_secs(seconds);
+        // Given again, it makes nobody live longer.
+        receive(&mut openers, at, &ratchet(1));
+        open(&mut openers, at, &seal(&mut old, Codec::Opus, b"old")).unwrap();
+        open(&mut openers, at, &seal(&mut new, Codec::Opus, b"new")).unwrap();
+    }
+    let at = change + Duration::from_millis(10_001);
+    assert_eq!(
+        open(&mut openers, at, &seal(&mut old, Codec::Opus, b"old")),
+        Err(OpenFrameError::WrongKey)
+    );
+    open(&mut openers, at, &seal(&mut new, Codec::Opus, b"new")).unwrap();
+
+    openers.apply(at, KeyChange::Retire);
+    open(
+        &mut openers,
+        at + Duration::from_secs(10),
+        &seal(&mut new, Codec::Opus, b"new"),
+    )
+    .unwrap();
+    assert_eq!(
+        open(
+            &mut openers,
+            at + Duration::from_secs(11),
+            &seal(&mut new, Codec::Opus, b"new")
+        ),
+        Err(OpenFrameError::UnknownKey)
+    );
+}
+
+#[test]
+fn a_storm_of_epochs_is_bounded() {
+    let now = start();
+    let mut openers = FrameOpeners::new();
+    for seed in 0..17 {
+        receive(&mut openers, now, &ratchet(seed));
+    }
+    assert_eq!(
+        open(
+            &mut openers,
+            now,
+            &seal(&mut sealer(&ratchet(0)), Codec::Opus, b"x")
+        ),
+        Err(OpenFrameError::WrongKey)
+    );
+    open(
+        &mut openers,
+        now,
+        &seal(&mut sealer(&ratchet(1)), Codec::Opus, b"x"),
+    )
+    .unwrap();
+}
+
+/// Seconds after which a sender can have come to this generation.
+fn reachable(generation: u64) -> Duration {
+    Duration::from_secs((generation << 24).div_ceil(170))
+}
+
+#[test]
+fn generations_turn_with_the_counter_and_the_old_one_lives_ten_seconds() {
+    let born = start();
+    let mut openers = openers(born, &ratchet(0));
+    let mut sealer = sealer(&ratchet(0));
+    sealer.set_counter((1 << 24) - 3);
+    let before = seal(&mut sealer, Codec::Opus, b"before");
+    let late = seal(&mut sealer, Codec::Opus, b"late");
+    let after = seal(&mut sealer, Codec::Opus, b"after");
+    assert_eq!(trailer::Sealed::parse(&after).unwrap().counter, 1 << 24);
+
+    let now = born + reachable(1);
+    open(&mut openers, now, &before).unwrap();
+    assert_eq!(open(&mut openers, now, &after).unwrap().1, b"after");
+    open(&mut openers, now + Duration::from_secs(10), &late).unwrap();
+    sealer.set_counter((1 << 24) - 10);
+    let too_late = seal_generation_zero(b"too late");
+    assert_eq!(
+        open(&mut openers, now + Duration::from_millis(10_001), &too_late),
+        Err(OpenFrameError::WrongKey)
+    );
+}
+
+fn seal_generation_zero(frame: &[u8]) -> Vec<u8> {
+    let mut sealer = sealer(&ratchet(0));
+    sealer.set_counter((1 << 24) - 10);
+    seal(&mut sealer, Codec::Opus, frame)
+}
+
+#[test]
+fn nobody_is_in_a_generation_too_early() {
+    let born = start();
+    let mut openers = openers(born, &ratchet(0));
+    let mut sealer = sealer(&ratchet(0));
+    sealer.set_counter((1 << 24) - 1);
+    let frame = seal(&mut sealer, Codec::Opus, b"fast");
+    let early = born + reachable(1) - Duration::from_secs(1);
+    assert_eq!(
+        open(&mut openers, early, &frame),
+        Err(OpenFrameError::WrongKey)
+    );
+    open(&mut openers, born + reachable(1), &frame).unwrap();
+}
+
+#[test]
+fn a_gap_of_250_generations_passes_and_251_do_not() {
+    let born = start();
+    let now = born + reachable(300);
+    for (generation, opens) in [(250_u32, true), (251, false)] {
+        let mut openers = openers(born, &ratchet(0));
+        let mut sealer = sealer(&ratchet(0));
+        sealer.set_counter((generation << 24) - 1);
+        let frame = seal(&mut sealer, Codec::Opus, b"far");
+        assert_eq!(
+            open(&mut openers, now, &frame).is_ok(),
+            opens,
+            "{generation}"
+        );
+    }
+}
+
+#[test]
+fn a_forged_generation_costs_nobody_a_key() {
+    let born = start();
+    let now = born + reachable(300);
+    let mut openers = openers(born, &ratchet(0));
+    let mut forger = sealer(&ratchet(1));
+    let mut sealer = sealer(&ratchet(0));
+    for generation in [200_u32, 3] {
+        forger.set_counter(generation << 24);
+        let forged = seal(&mut forger, Codec::Opus, b"forged");
+        assert_eq!(
+            open(&mut openers, now, &forged),
+            Err(OpenFrameError::WrongKey)
+        );
+    }
+    for generation in [0_u32, 1, 2, 3, 4, 200] {
+        sealer.set_counter(generation << 24);
+        let frame = seal(&mut sealer, Codec::Opus, b"true");
+        assert_eq!(open(&mut openers, now, &frame).unwrap().1, b"true");
+    }
+}
+
+#[test]
+fn clear_frames_pass_only_when_they_may() {
+    let now = start();
+    let mut openers = openers(now, &ratchet(0));
+    let clear = [1, 2, 3];
+    let other = A + 1;
+    let mut out = Vec::new();
+    for user in [A, other] {
+        assert_eq!(
+            openers.open(user, MediaKind::Audio, now, &clear, &mut out),
+            Err(OpenFrameError::Plaintext)
+        );
+        assert_eq!(
+            openers.open(user, MediaKind::Audio, now, &OPUS_SILENCE, &mut out),
+            Ok(Opened::Plain)
+        );
+        assert_eq!(out, OPUS_SILENCE);
+        assert_eq!(
+            openers.open(user, MediaKind::Video, now, &OPUS_SILENCE, &mut out),
+            Err(OpenFrameError::Plaintext)
+        );
+    }
+    let end = now + Duration::from_secs(10);
+    for passthrough in [Passthrough::On, Passthrough::Until(end)] {
+        openers.apply(now, KeyChange::Passthrough(passthrough));
+        for user in [A, other] {
+            assert_eq!(
+                openers.open(user, MediaKind::Audio, now, &clear, &mut out),
+                Ok(Opened::Plain)
+            );
+            assert_eq!(out, clear);
+        }
+    }
+    assert_eq!(
+        open(&mut openers, end, &clear),
+        Err(OpenFrameError::Plaintext)
+    );
+}
+
+#[test]
+fn several_failing_senders_raise_the_alarm_and_one_does_not() {
+    let now = start();
+    let mut openers = FrameOpeners::new();
+    for user in [A, B] {
+        openers.apply(
+            now,
+            KeyChange::Receive {
+                user,
+                ratchet: ratchet(0),
+            },
+        );
+    }
+    let mut wrong = sealer(&ratchet(1));
+    let mut fail = |openers: &mut FrameOpeners, user| {
+        let frame = seal(&mut wrong, Codec::Opus, b"x");
+        let mut out = Vec::new();
+        assert_eq!(
+            openers.open(user, MediaKind::Audio, now, &frame, &mut out),
+            Err(OpenFrameError::WrongKey)
+        );
+    };
+    for _ in 0..1000 {
+        fail(&mut openers, A);
+    }
+    assert!(!openers.failing());
+    fail(&mut openers, B);
+    assert!(openers.failing());
+
+    open(
+        &mut openers,
+        now,
+        &seal(&mut sealer(&ratchet(0)), Codec::Opus, b"good"),
+    )
+    .unwrap();
+    assert!(!openers.failing());
+    for user in [A, B].into_iter().cycle().take(36) {
+        fail(&mut openers, user);
+    }
+    assert!(!openers.failing());
+    fail(&mut openers, A);
+    assert!(openers.failing());
+    openers.clear_failures();
+    assert!(!openers.failing());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_is_sealed_opens(frame in proptest::collection::vec(any::<u8>(), 0..300), codec in 0usize..3, counter: u32) {
+        let codec = [Codec::Opus, Codec::Vp8, Codec::Vp9][codec];
+        let born = start();
+        let mut sealer = sealer(&ratchet(0));
+        sealer.set_counter(counter & 0x00FF_FFFF);
+        let mut sealed = Vec::new();
+        match sealer.seal(codec, &frame, &mut sealed) {
+            Ok(()) => {}
+            Err(SealFrameError::Malformed) => prop_assert_eq!(codec, Codec::Vp8),
+            Err(error) => panic!("{error}"),
+        }
+        if !sealed.is_empty() {
+            prop_assert!(sealed.len() <= frame.len() + MAX_OVERHEAD);
+            let mut openers = openers(born, &ratchet(0));
+            let mut out = Vec::new();
+            let opened = openers.open(A, MediaKind::Video, born + reachable(1), &sealed, &mut out);
+            prop_assert_eq!(opened, Ok(Opened::Encrypted));
+            prop_assert_eq!(out, frame);
+        }
+    }
+
+    #[test]
+    fn opening_never_panics(mut frame in proptest::collection::vec(any::<u8>(), 0..100), size: u8) {
+        let now = start();
+        let mut openers = openers(now, &ratchet(0));
+        frame.extend_from_slice(&[size, 0xFA, 0xFA]);
+        let _ = open(&mut openers, now, &frame);
+    }
+}
