@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::ids::UserId;
+use crate::ids::{ChannelId, UserId};
 
 /// One thing that happened.
 #[derive(Clone, Debug, Serialize)]
@@ -140,6 +140,84 @@ pub enum EntryKind {
         user: Option<UserId>,
         /// What was done.
         what: String,
+    },
+    /// A voice WebSocket was opened and greeted.
+    VoiceOpened {
+        /// Number of the connection; voice counts its own.
+        connection: u64,
+        /// Number of the voice server.
+        server: u64,
+        /// Query of the URL.
+        query: String,
+    },
+    /// A voice Identify was accepted.
+    VoiceIdentified {
+        /// The connection it came on.
+        connection: u64,
+        /// The user.
+        user: UserId,
+        /// The channel.
+        channel: ChannelId,
+        /// The SSRC of the user's audio.
+        ssrc: u32,
+        /// The newest DAVE version that the client can.
+        dave: u16,
+    },
+    /// A voice Resume was accepted.
+    VoiceResumed {
+        /// The connection it came on.
+        connection: u64,
+        /// The user.
+        user: UserId,
+        /// The sequence number the client named.
+        seq: Option<u16>,
+        /// How many messages were sent again.
+        replayed: u64,
+    },
+    /// A voice heartbeat arrived (only where the settings ask for it).
+    VoiceHeartbeat {
+        /// The connection.
+        connection: u64,
+        /// The sequence number in it.
+        seq: Option<u16>,
+        /// Whether it was answered.
+        acked: bool,
+    },
+    /// A voice WebSocket ended.
+    VoiceClosed {
+        /// The connection.
+        connection: u64,
+        /// The user, if one was identified.
+        user: Option<UserId>,
+        /// Who ended it.
+        by: ClosedBy,
+        /// The close code; none for a dropped TCP connection.
+        code: Option<u16>,
+        /// The reason.
+        reason: String,
+        /// Whether a session is left that can be resumed.
+        resumable: bool,
+    },
+    /// Something happened in the end-to-end encryption of a call.
+    Dave {
+        /// The call's channel.
+        channel: ChannelId,
+        /// What.
+        note: String,
+    },
+    /// A media packet that is not end-to-end encrypted, in a call where all have to be. Of each user the first 100 are
+    /// told; all are counted.
+    ClearMedia {
+        /// Who sent it.
+        user: UserId,
+        /// The call's channel.
+        channel: ChannelId,
+        /// Its SSRC.
+        ssrc: u32,
+        /// Its sequence number.
+        sequence: u16,
+        /// Bytes of its payload.
+        bytes: usize,
     },
     /// A client did what Discord's documentation forbids.
     Complaint {
@@ -312,26 +390,93 @@ impl fmt::Display for EntryKind {
                 reason,
                 resumable,
                 ..
-            } => {
-                let by = match by {
-                    ClosedBy::Server => "server",
-                    ClosedBy::Client => "client",
-                };
-                match code {
-                    Some(code) => write!(f, "#{connection} closed by {by}: {code} {reason}")?,
-                    None => write!(f, "#{connection} dropped by {by} {reason}")?,
-                }
-                f.write_str(if *resumable { " (resumable)" } else { "" })
-            }
+            } => closed(f, *connection, *by, *code, reason, *resumable),
             Self::SessionEnded { session, why, .. } => write!(f, "session {session} ended: {why}"),
             Self::Acted {
                 user: Some(user),
                 what,
             } => write!(f, "user {user} {what}"),
             Self::Acted { user: None, what } => f.write_str(what),
+            Self::VoiceOpened {
+                connection,
+                server,
+                query,
+            } => write!(
+                f,
+                "voice #{connection} opened at voice server {server} ({query})"
+            ),
+            Self::VoiceIdentified {
+                connection,
+                user,
+                channel,
+                ssrc,
+                dave,
+            } => write!(
+                f,
+                "voice #{connection} user {user} identified in {channel}: SSRC {ssrc}, DAVE {dave}"
+            ),
+            Self::VoiceResumed {
+                connection,
+                user,
+                seq,
+                replayed,
+            } => write!(
+                f,
+                "voice #{connection} user {user} resumed after {seq:?}, {replayed} replayed"
+            ),
+            Self::VoiceHeartbeat {
+                connection,
+                seq,
+                acked,
+            } => write!(
+                f,
+                "voice #{connection} heartbeat {seq:?}{}",
+                if *acked { "" } else { ", not acked" }
+            ),
+            Self::VoiceClosed {
+                connection,
+                by,
+                code,
+                reason,
+                resumable,
+                ..
+            } => {
+                f.write_str("voice ")?;
+                closed(f, *connection, *by, *code, reason, *resumable)
+            }
+            Self::Dave { channel, note } => write!(f, "DAVE in {channel}: {note}"),
+            Self::ClearMedia {
+                user,
+                channel,
+                ssrc,
+                sequence,
+                bytes,
+            } => write!(
+                f,
+                "CLEAR MEDIA of user {user} in {channel}: SSRC {ssrc}, sequence {sequence}, {bytes} bytes"
+            ),
             Self::Complaint { who, what } => write!(f, "COMPLAINT about {who}: {what}"),
         }
     }
+}
+
+fn closed(
+    f: &mut fmt::Formatter<'_>,
+    connection: u64,
+    by: ClosedBy,
+    code: Option<u16>,
+    reason: &str,
+    resumable: bool,
+) -> fmt::Result {
+    let by = match by {
+        ClosedBy::Server => "server",
+        ClosedBy::Client => "client",
+    };
+    match code {
+        Some(code) => write!(f, "#{connection} closed by {by}: {code} {reason}")?,
+        None => write!(f, "#{connection} dropped by {by} {reason}")?,
+    }
+    f.write_str(if resumable { " (resumable)" } else { "" })
 }
 
 impl fmt::Display for RestRequest {

@@ -21,7 +21,10 @@ pub use crate::core::{
     WhileAway,
 };
 #[cfg(feature = "voice")]
-pub use crate::core::{CloseOrder, SecondIdentify, VoiceServerId, VoiceServerView, VoiceSettings};
+pub use crate::core::{
+    CloseOrder, MediaCounts, MediaFaults, SecondIdentify, VoiceFault, VoiceServerId,
+    VoiceServerView, VoiceSettings,
+};
 pub use control::{BotDescription, ControlServer, Description, PersonDescription, TlsDescription};
 pub use error::SimError;
 pub use faults::{Fault, FaultKind};

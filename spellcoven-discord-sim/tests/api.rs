@@ -39,5 +39,9 @@ mod api {
     #[cfg(feature = "tls")]
     mod tls;
     mod transport;
+    #[cfg(feature = "voice")]
+    mod voice_gateway;
+    #[cfg(feature = "voice")]
+    mod voice_support;
     mod wrong_clients;
 }

@@ -136,6 +136,8 @@ impl World {
             .filter(|c| c.parent == Some(id))
             .map(|c| c.id)
             .collect();
+        #[cfg(feature = "voice")]
+        self.end_call(guild, id, self.settings.voice.deleted_code);
         let voice_first = self.settings.delete_order == DeleteOrder::VoiceStatesFirst;
         if voice_first {
             for user in &occupants {

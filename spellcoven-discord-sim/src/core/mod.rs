@@ -35,7 +35,8 @@ pub use model::{ChannelKind, ChannelView, MessageView, VoiceStateView};
 pub use rest::{Pace, Request, Response};
 #[cfg(feature = "voice")]
 pub use rtc::{
-    CloseOrder, Datagram, LinkId, SecondIdentify, VoiceServerId, VoiceServerView, VoiceSettings,
+    CloseOrder, Datagram, LinkId, MediaCounts, MediaFaults, SecondIdentify, VoiceFault,
+    VoiceServerId, VoiceServerView, VoiceSettings,
 };
 pub use stats::Stats;
 
@@ -113,7 +114,7 @@ impl World {
             entrance: Entrance::default(),
             log: Log::new(settings.journal_limit),
             #[cfg(feature = "voice")]
-            rtc: rtc::Rtc::new(),
+            rtc: rtc::Rtc::new(seed, settings.voice.datagram_limit),
             settings,
         }
     }

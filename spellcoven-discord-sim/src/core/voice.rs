@@ -1,6 +1,8 @@
 //! Voice states: who is in which voice channel.
 
-use serde_json::json;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use super::World;
 use super::model::{ChannelKind, VoiceState};
@@ -8,6 +10,15 @@ use super::wire::{VoiceStateParts, voice_state_text};
 use crate::error::SimError;
 use crate::ids::{ChannelId, GuildId, UserId};
 use crate::permissions::Permissions;
+
+/// How far the end of a voice connection and the events of the main Gateway are apart.
+#[derive(Debug, Default)]
+pub(super) struct Gaps {
+    /// How much later the voice connection is closed.
+    pub(super) close: Duration,
+    /// The delay of events to go back to, where it was changed.
+    pub(super) usual_delay: Option<Duration>,
+}
 
 impl World {
     /// Whether a user may join a channel by themself: sight, CONNECT and room.
@@ -68,6 +79,18 @@ impl World {
             }
         }
         let target = state.channel;
+        let before = self
+            .guilds
+            .get(&guild)
+            .and_then(|guild| guild.voice.get(&user))
+            .map(|state| state.channel);
+        let moved = before != Some(target);
+        let gaps = if moved {
+            self.close_before_events(user, guild)
+        } else {
+            Gaps::default()
+        };
+        let session = state.session.clone();
         let change = |world: &mut Self| {
             let before = world
                 .guilds
@@ -84,6 +107,61 @@ impl World {
             self.with_visibility(guild, &[], change);
         } else {
             change(self);
+        }
+        if moved {
+            self.give_voice_server(user, guild, target, &session, gaps.close);
+        }
+        if let Some(delay) = gaps.usual_delay {
+            self.settings.event_delay = delay;
+        }
+    }
+
+    /// A voice server for one who joined or was moved. Without voice servers there is only their token.
+    fn give_voice_server(
+        &mut self,
+        user: UserId,
+        guild: GuildId,
+        channel: ChannelId,
+        session: &str,
+        gap: Duration,
+    ) {
+        #[cfg(feature = "voice")]
+        self.assign_voice_server(user, guild, channel, session, gap);
+        #[cfg(not(feature = "voice"))]
+        {
+            let _ = (channel, gap);
+            let server = json!({
+                "token": self.hex_id(), "guild_id": guild, "endpoint": self.settings.voice_endpoint,
+            });
+            self.tell_voice_server(user, session, &server);
+        }
+    }
+
+    /// VOICE_SERVER_UPDATE for the session through which a user is in voice.
+    pub(super) fn tell_voice_server(&mut self, user: UserId, session: &str, server: &Value) {
+        let key = self
+            .sessions
+            .iter()
+            .find(|(_, found)| found.bot == user && *found.id == *session)
+            .map(|(key, _)| *key);
+        if let Some(key) = key {
+            self.dispatch_to(
+                key,
+                &"VOICE_SERVER_UPDATE".into(),
+                &super::wire::text(server).into(),
+            );
+        }
+    }
+
+    /// One is about to lose their seat in a call: closes the voice connection now, where the settings want it closed
+    /// before the events, and delays these.
+    fn close_before_events(&mut self, user: UserId, guild: GuildId) -> Gaps {
+        #[cfg(feature = "voice")]
+        return self.order_of_close(user, guild);
+        #[cfg(not(feature = "voice"))]
+        {
+            let _ = (user, guild);
+            Gaps::default()
         }
     }
 
@@ -111,17 +189,24 @@ impl World {
         if !self.guilds.get(&guild)?.voice.contains_key(&user) {
             return None;
         }
+        let gaps = self.close_before_events(user, guild);
         let change = |world: &mut Self| {
             let state = world.guilds.get_mut(&guild)?.voice.remove(&user)?;
             world.announce_voice(user, guild, &state.session);
             world.follow_occupancy(guild, state.channel);
             Some(state)
         };
-        if is_bot {
+        let state = if is_bot {
             self.with_visibility(guild, &[], change)
         } else {
             change(self)
+        };
+        #[cfg(feature = "voice")]
+        self.leave_seat(user, guild, gaps.close);
+        if let Some(delay) = gaps.usual_delay {
+            self.settings.event_delay = delay;
         }
+        state
     }
 
     /// VOICE_STATE_UPDATE as things stand. `last_session` is the session id of one who just left.

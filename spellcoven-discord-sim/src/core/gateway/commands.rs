@@ -125,11 +125,6 @@ impl World {
             );
             return Ok(());
         }
-        let before = self
-            .guilds
-            .get(&guild)
-            .and_then(|guild| guild.voice.get(&bot))
-            .map(|state| state.channel);
         let state = VoiceState {
             channel,
             session: session_id,
@@ -141,16 +136,6 @@ impl World {
             request_to_speak_ms: None,
         };
         self.put_in_voice(bot, guild, state);
-        if before != Some(channel) {
-            let server = json!({
-                "token": self.hex_id(), "guild_id": guild, "endpoint": self.settings.voice_endpoint,
-            });
-            self.dispatch_to(
-                key,
-                &"VOICE_SERVER_UPDATE".into(),
-                &wire::text(&server).into(),
-            );
-        }
         Ok(())
     }
 

@@ -53,6 +53,23 @@ pub struct VoiceSettings {
     /// Whether the modes that Discord gave up in 2024 are offered, too: `xsalsa20_poly1305`, `…_suffix`, `…_lite`,
     /// `…_lite_rtpsize`, `aead_aes256_gcm`. Default no.
     pub offer_legacy: bool,
+    /// Whether the first group of a call comes with transition id 0, that is at once. Default no; Discord's way is not known.
+    pub first_transition_zero: bool,
+    /// How long a transition of DAVE waits for those who have not said that they are ready. Default 2 s (documented
+    /// roughly).
+    pub transition_timeout: Duration,
+    /// Whether DAVE's proposal to add one who left before it was committed is taken back. Default yes; not known of
+    /// Discord.
+    pub revoke_on_leave: bool,
+    /// Close code for one who is moved to another channel. Default 4014; 4022 is seen, too.
+    pub move_code: u16,
+    /// Close code for one who leaves, is put out, or whose session on the main Gateway ends. Default 4014; 4022 is seen
+    /// of a bot that was alone.
+    pub leave_code: u16,
+    /// Close code when the server of a call changes. Default 4022.
+    pub failover_code: u16,
+    /// Close code when the channel is deleted. Default 4022.
+    pub deleted_code: u16,
     /// Which is first when a call loses someone.
     pub close_order: CloseOrder,
     /// Time between the two. Default none.
@@ -87,6 +104,13 @@ impl Default for VoiceSettings {
             dave_version: 1,
             offer_aes: true,
             offer_legacy: false,
+            first_transition_zero: false,
+            transition_timeout: Duration::from_secs(2),
+            revoke_on_leave: true,
+            move_code: 4014,
+            leave_code: 4014,
+            failover_code: 4022,
+            deleted_code: 4022,
             close_order: CloseOrder::default(),
             close_gap: Duration::ZERO,
             speaking_grace: Duration::from_millis(500),

@@ -1,0 +1,153 @@
+//! Faults of voice: what a test orders of media, and of connections.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::super::World;
+use super::dave::DaveFault;
+use super::link::LinkId;
+use crate::ids::UserId;
+
+/// What happens to media between a voice server and a client. Chances are from 0 to 1, each on its own and drawn from
+/// the simulator's seed; a default has no fault.
+///
+/// As JSON in the control API by the same names, all optional.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct MediaFaults {
+    /// Chance that a packet for the client is lost.
+    pub loss: f64,
+    /// Chance that a packet of the client is lost.
+    pub loss_in: f64,
+    /// Chance that a packet for the client comes twice.
+    pub duplicate: f64,
+    /// Chance that a packet for the client is held back for 25 to 65 ms, so that later ones overtake it.
+    pub reorder: f64,
+    /// Chance that a bit of a packet for the client is turned.
+    pub corrupt: f64,
+    /// Every packet for the client comes so much later, in milliseconds.
+    pub delay_ms: u64,
+    /// And up to so much more, in milliseconds.
+    pub jitter_ms: u64,
+    /// Chance that a packet for the client gets RTP padding, as official clients send it.
+    pub padding: f64,
+    /// Chance that a packet of nothing but padding goes before one for the client; the stream's sequence numbers move on
+    /// by one.
+    pub all_padding: f64,
+    /// Chance that a packet for the client gets a header extension (`0xBEDE`, with element 9).
+    pub extension: f64,
+    /// What the client sends reaches the others as silence (`F8 FF FE`), as the server does for some muted ones.
+    pub silence: bool,
+}
+
+impl MediaFaults {
+    /// The same loss in both directions, and nothing else.
+    #[must_use]
+    pub fn loss(chance: f64) -> Self {
+        Self {
+            loss: chance,
+            loss_in: chance,
+            ..Self::default()
+        }
+    }
+}
+
+/// A fault of a user's voice connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum VoiceFault {
+    /// TCP is dropped without a close frame.
+    Cut,
+    /// The connection is closed with this code. The session outlives codes below 4000, 4013 and 4015.
+    Close {
+        /// The code.
+        code: u16,
+    },
+    /// Heartbeats are not answered.
+    MuteAcks {
+        /// Whether from now on, or no longer.
+        on: bool,
+    },
+    /// The next resumes are answered with 4006.
+    RefuseResume {
+        /// How many.
+        times: u32,
+    },
+    /// A bit of the next Welcome for the user is turned.
+    CorruptWelcome,
+    /// A bit of the next commit that is announced to the user is turned.
+    CorruptCommit,
+}
+
+impl World {
+    /// Orders a fault of a user's voice connections, in every guild.
+    pub fn voice_fault(&mut self, user: UserId, fault: VoiceFault) {
+        self.acted(Some(user), format!("voice fault: {fault:?}"));
+        let links: Vec<LinkId> = self
+            .rtc
+            .seats
+            .iter()
+            .filter(|((_, seated), _)| *seated == user)
+            .filter_map(|(_, seat)| seat.link)
+            .collect();
+        match fault {
+            VoiceFault::Cut => links.into_iter().for_each(|id| self.cut_link(id)),
+            VoiceFault::Close { code } => {
+                for id in links {
+                    self.close_link(id, code, "fault");
+                }
+            }
+            VoiceFault::MuteAcks { on: true } => {
+                self.rtc.acks_muted.insert(user, Duration::MAX);
+            }
+            VoiceFault::MuteAcks { on: false } => {
+                self.rtc.acks_muted.remove(&user);
+            }
+            VoiceFault::RefuseResume { times } => {
+                self.rtc.refuse_resumes.insert(user, times);
+            }
+            VoiceFault::CorruptWelcome => self.dave_fault(user, DaveFault::CorruptWelcome),
+            VoiceFault::CorruptCommit => self.dave_fault(user, DaveFault::CorruptCommit),
+        }
+        self.settle_voice();
+    }
+
+    fn dave_fault(&mut self, user: UserId, fault: impl Fn(Option<u64>) -> DaveFault) {
+        let channels: Vec<_> = self
+            .rtc
+            .seats
+            .iter()
+            .filter(|((_, seated), seat)| *seated == user && seat.alive)
+            .map(|(_, seat)| seat.channel)
+            .collect();
+        let now = self.now;
+        for channel in channels {
+            self.with_group(channel, |group| group.fault(now, fault(Some(user.0))));
+        }
+    }
+
+    /// Voice heartbeats of a user are not answered for so long from now on.
+    pub fn mute_voice_acks_for(&mut self, user: UserId, time: Duration) {
+        self.acted(Some(user), format!("voice fault: acks muted for {time:?}"));
+        let until = self.now.saturating_add(time);
+        self.rtc.acks_muted.insert(user, until);
+    }
+
+    /// Sets the faults of one user's media, in the place of everyone's; `None` takes them back.
+    pub fn set_media_faults_of(&mut self, user: UserId, faults: Option<MediaFaults>) {
+        self.acted(Some(user), format!("media faults: {faults:?}"));
+        match faults {
+            Some(faults) => _ = self.rtc.faults_of.insert(user, faults),
+            None => _ = self.rtc.faults_of.remove(&user),
+        }
+    }
+
+    /// Sets the faults of everyone's media, but for those who have their own.
+    pub fn set_media_faults(&mut self, faults: MediaFaults) {
+        self.acted(None, format!("media faults: {faults:?}"));
+        self.rtc.faults = faults;
+    }
+}
