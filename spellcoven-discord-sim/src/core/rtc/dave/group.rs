@@ -151,7 +151,8 @@ impl DaveGroup {
         if self.users.remove(&user).is_none() {
             return;
         }
-        if self.settings.revoke_on_leave {
+        // Before there is a group the Add would go to those who come later, who have never heard of this user.
+        if self.settings.revoke_on_leave || self.epoch == 0 {
             self.withdraw_add(user);
         }
         self.forget_in_transitions(now, user);

@@ -11,6 +11,8 @@ mod group;
 mod keys;
 mod negotiation;
 mod proposals;
+#[cfg(test)]
+mod tests;
 mod transitions;
 mod wire;
 
