@@ -349,7 +349,9 @@ impl VoiceGateway {
         let verdict = match reaction {
             CloseReaction::Resume => None,
             CloseReaction::NewServer => {
-                self.crashed = true;
+                if !std::mem::replace(&mut self.crashed, true) {
+                    self.identifies = 0;
+                }
                 None
             }
             CloseReaction::Identify => {
