@@ -8,7 +8,8 @@ use super::{
     shared::{Settings, Shared},
 };
 use crate::{
-    GuildMarker, Id, Signalling, TcpTlsUdp, UserMarker, VoiceConnector, session::SessionConfig,
+    DaveIdentity, E2eePolicy, GuildMarker, Id, Signalling, TcpTlsUdp, UserMarker, VoiceConnector,
+    session::SessionConfig,
 };
 
 /// What a client does with the others' audio.
@@ -58,7 +59,7 @@ impl DiscordRtcClientBuilder {
                 self_mute: false,
                 self_deaf: false,
                 rejoin: true,
-                policy: crate::dave::E2eePolicy::default(),
+                policy: E2eePolicy::default(),
                 identity: None,
                 seed: None,
             },
@@ -78,6 +79,23 @@ impl DiscordRtcClientBuilder {
     #[must_use]
     pub fn connector(mut self, connector: impl VoiceConnector) -> Self {
         self.connector = Arc::new(connector);
+        self
+    }
+
+    /// What happens in a call that is not end-to-end encrypted. Default: no audio in either direction, and an event
+    /// that says why.
+    #[must_use]
+    pub fn e2ee_policy(mut self, policy: E2eePolicy) -> Self {
+        self.session.policy = policy;
+        self
+    }
+
+    /// The key pair that stands for the user in end-to-end encryption. Default: one that this process makes and keeps
+    /// for the user. Who stores one keeps the same [verification codes](DiscordRtcClient::verification_code) over
+    /// restarts.
+    #[must_use]
+    pub fn identity(mut self, identity: DaveIdentity) -> Self {
+        self.session.identity = Some(identity);
         self
     }
 

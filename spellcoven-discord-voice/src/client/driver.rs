@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -17,10 +17,10 @@ use tokio::{
 };
 
 use super::{
-    DiscordRtcClientBuilder, ReceiveMode,
+    DiscordRtcClientBuilder, ReceiveMode, VoiceStats,
     link::{Link, LinkEvent},
     port::Port,
-    shared::{Orders, Shared, Target},
+    shared::{Orders, Shared, Target, View},
 };
 use crate::{
     BoxFuture, ConnectError, ConnectionState, DatagramSocket, SignalError, SignalEvent, Signalling,
@@ -60,8 +60,10 @@ pub(super) struct Driver {
     /// Set when the last handle is gone: when to stop waiting for the goodbye.
     leave_by: Option<Instant>,
     next_stats: Instant,
-    /// What of the view may have changed.
+    /// The view, apart from the statistics, may have changed.
     stale: bool,
+    /// By earlier sockets.
+    unsent_before: u64,
 }
 
 enum Udp {
@@ -96,6 +98,7 @@ impl Driver {
             leave_by: None,
             next_stats: now,
             stale: true,
+            unsent_before: 0,
         }
     }
 
@@ -188,8 +191,10 @@ impl Driver {
             None => {}
         }
         for (user_id, reply) in verify {
-            // TODO(v-client): the session's job.
-            let _ = (user_id, reply);
+            // Without a job the reply is dropped, which says that there is no code.
+            if let Some(job) = self.session.verification(user_id) {
+                tokio::task::spawn_blocking(move || reply.send(job.run().ok()));
+            }
         }
         if abandoned && self.leave_by.is_none() {
             self.leave_by = Some(now + LEAVE_TIMEOUT);
@@ -320,8 +325,13 @@ impl Driver {
         worked
     }
 
-    fn udp_failed(&mut self, at: std::time::Instant, id: UdpId, error: &io::Error) {
+    fn close_udp(&mut self) {
+        self.unsent_before = self.unsent();
         self.udp = None;
+    }
+
+    fn udp_failed(&mut self, at: std::time::Instant, id: UdpId, error: &io::Error) {
+        self.close_udp();
         tracing::debug!(%error, "the UDP socket is of no use");
         self.session.udp_failed(at, id);
     }
@@ -361,7 +371,9 @@ impl Driver {
                     self.udp = Some((id, Udp::Opening(opening)));
                 }
                 Action::CloseUdp { id } => {
-                    self.udp.take_if(|(open, _)| *open == id);
+                    if self.udp.as_ref().is_some_and(|(open, _)| *open == id) {
+                        self.close_udp();
+                    }
                 }
                 Action::Job(job) => self.start(job),
                 Action::Event(event) => self.tell(event),
@@ -439,22 +451,30 @@ impl Driver {
             return;
         }
         self.next_stats = now + STATS_INTERVAL;
-        let stale = std::mem::take(&mut self.stale);
-        let dropped = match &self.udp {
+        let lagged = self.shared.audio_lagged.load(Ordering::Relaxed);
+        let stats = VoiceStats::new(self.session.stats(), self.unsent(), lagged);
+        if !std::mem::take(&mut self.stale) {
+            self.shared.view(|view| view.stats = stats);
+            return;
+        }
+        let view = View {
+            channel: self.session.channel(),
+            participants: self.session.participants(),
+            stats,
+            privacy_code: self.session.privacy_code().map(str::to_owned),
+        };
+        self.shared.view(|published| *published = view);
+        let state = self.session.state();
+        self.shared
+            .state
+            .send_if_modified(|published| std::mem::replace(published, state) != state);
+    }
+
+    fn unsent(&self) -> u64 {
+        let now = match &self.udp {
             Some((_, Udp::Open(port))) => port.dropped(),
             _ => 0,
         };
-        let _ = dropped;
-        if stale {
-            let (channel, participants) = (self.session.channel(), self.session.participants());
-            self.shared.view(|view| {
-                view.channel = channel;
-                view.participants = participants;
-            });
-            let state = self.session.state();
-            self.shared
-                .state
-                .send_if_modified(|published| std::mem::replace(published, state) != state);
-        }
+        self.unsent_before + now
     }
 }

@@ -195,7 +195,7 @@ impl DiscordRtcClient {
     pub async fn verification_code(&self, user_id: Id<UserMarker>) -> Option<String> {
         let (reply, answer) = oneshot::channel();
         self.shared()
-            .order(|orders| orders.verify.push((user_id.get(), reply)));
+            .order(|orders| orders.verify.push((user_id, reply)));
         answer.await.ok().flatten()
     }
 }

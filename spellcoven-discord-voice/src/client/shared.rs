@@ -17,8 +17,8 @@ use super::{
     queue::{Consumer, Producer, queue},
 };
 use crate::{
-    AudioSource, ChannelMarker, ConnectError, ConnectionState, Id, Participant, VoiceEvent,
-    session::ReceivedFrame,
+    AudioSource, ChannelMarker, ConnectError, ConnectionState, Id, Participant, UserMarker,
+    VoiceEvent, session::ReceivedFrame,
 };
 
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ pub(super) struct Orders {
     pub(super) self_mute: Option<bool>,
     pub(super) self_deaf: Option<bool>,
     /// Each is held by a future that waits for it.
-    pub(super) verify: Vec<(u64, oneshot::Sender<Option<String>>)>,
+    pub(super) verify: Vec<(Id<UserMarker>, oneshot::Sender<Option<String>>)>,
     /// The last handle was dropped.
     pub(super) abandoned: bool,
 }
