@@ -19,17 +19,17 @@ pub use twilight_model::id::{
 
 #[cfg(feature = "opus")]
 pub use self::audio::{
-    CodecError, OpusDecoder, OpusEncoder, PcmInput, PcmWriter, Wav, WriterClosed,
+    CodecError, OpusDecoder, OpusEncoder, PcmInput, PcmWriter, PlayoutStats, Wav, WriterClosed,
 };
 #[cfg(feature = "gateway")]
 pub use self::signal::VoiceRouter;
 pub use self::{
     audio::{
         Application, AudioSource, Broadcast, BroadcastSource, Channels, EncoderConfig,
-        FRAME_SAMPLES, Input, InputError, NextFrame, OggOpus, OpusChunk, OpusFrames, OpusMode,
-        OpusPacket, OpusPacketError, PcmFrame, Player, PlayerFull, PlayerHandle, Produced, Repeat,
-        SAMPLE_RATE, Track, TrackEnd, TrackEvent, TrackEventKind, TrackEvents, TrackHandle,
-        TrackState,
+        FRAME_SAMPLES, Input, InputError, JitterConfig, JitterStats, NextFrame, OggOpus, OpusChunk,
+        OpusFrames, OpusMode, OpusPacket, OpusPacketError, PcmFrame, Player, PlayerFull,
+        PlayerHandle, Produced, Repeat, SAMPLE_RATE, Track, TrackEnd, TrackEvent, TrackEventKind,
+        TrackEvents, TrackHandle, TrackState,
     },
     client::{
         AudioSink, AudioStream, DiscordRtcClient, DiscordRtcClientBuilder, EventStream,

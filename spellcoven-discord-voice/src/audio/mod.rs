@@ -10,6 +10,11 @@ mod input;
 mod packet;
 mod pcm;
 mod player;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the client takes it into use next")
+)]
+mod receive;
 mod source;
 
 pub use broadcast::{Broadcast, BroadcastSource};
@@ -25,4 +30,12 @@ pub use player::{
     Player, PlayerFull, PlayerHandle, Repeat, Track, TrackEnd, TrackEvent, TrackEventKind,
     TrackEvents, TrackHandle, TrackState,
 };
+#[cfg(feature = "opus")]
+pub use receive::PlayoutStats;
+#[expect(unused_imports, reason = "the client takes them into use next")]
+pub(crate) use receive::{JitterBuffer, JitterPacket, Playout};
+pub use receive::{JitterConfig, JitterStats};
+#[cfg(feature = "opus")]
+#[expect(unused_imports, reason = "the client takes them into use next")]
+pub(crate) use receive::{Mixdown, UserPlayout};
 pub use source::{AudioSource, NextFrame};
