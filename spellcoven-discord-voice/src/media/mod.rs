@@ -9,6 +9,7 @@ mod frame;
 mod receiver;
 mod sender;
 mod source;
+mod sources;
 mod stats;
 
 pub use self::{
@@ -19,3 +20,6 @@ pub(crate) use self::{
     receiver::{Received, ReceivedFrame, Receiver},
     sender::{Outcome, SendError, Sender},
 };
+
+#[cfg(test)]
+mod tests;

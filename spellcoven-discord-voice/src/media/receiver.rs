@@ -7,26 +7,16 @@ use bytes::Bytes;
 use super::{
     frame::SILENCE,
     source::{Reason, SealedFrame, Source, Waiting},
+    sources::{Mapped, Sources},
     stats::{ReceiveStats, UserStats},
 };
 use crate::{
     dave::{FrameOpeners, KeyChange, MediaKind, Opened},
     rtp::{
-        Compound, DatagramKind, MAX_BLOCKS, OPUS_PAYLOAD_TYPE, ParsedHeader, ReportBlock,
-        RtcpPacket, RtpPacket,
+        Compound, DatagramKind, OPUS_PAYLOAD_TYPE, ParsedHeader, ReportBlock, RtcpPacket, RtpPacket,
     },
     transport::{EncryptionMode, OpenError, Opener, TransportKey},
 };
-
-/// How many SSRCs without a user there may be. Only the voice server can make
-/// them; packets of one more are dropped.
-const MAX_UNKNOWN: usize = 32;
-/// How many SSRCs with a user there may be; with one more the one idle for
-/// longest goes.
-const MAX_KNOWN: usize = 1024;
-/// How many SSRCs one user may have; with one more the one idle for longest
-/// goes.
-const MAX_PER_USER: usize = 4;
 
 /// Receives the audio of a call: decrypts it, tells by SSRC whose it is, counts
 /// what is lost, and reports.
@@ -43,18 +33,9 @@ pub(crate) struct Receiver {
     wanted: bool,
     opener: Opener,
     keys: FrameOpeners,
-    sources: BTreeMap<u32, Source>,
-    unknown: usize,
-    /// Frames that wait, of all sources.
-    waiting: usize,
-    /// Counts packets and messages, to tell which source is idle for longest.
-    tick: u64,
-    /// Where the next report begins.
-    report_from: u32,
+    sources: Sources,
     plaintext: Vec<u8>,
     stats: ReceiveStats,
-    /// The figures of sources that are gone.
-    others: UserStats,
 }
 
 /// What a datagram can bring.
@@ -103,14 +84,9 @@ impl Receiver {
             wanted,
             opener,
             keys: FrameOpeners::new(),
-            sources: BTreeMap::new(),
-            unknown: 0,
-            waiting: 0,
-            tick: 0,
-            report_from: 0,
+            sources: Sources::default(),
             plaintext: Vec::new(),
             stats: ReceiveStats::default(),
-            others: UserStats::default(),
         }
     }
 
@@ -126,14 +102,7 @@ impl Receiver {
             return;
         }
         self.wanted = wanted;
-        for source in self.sources.values_mut() {
-            let fresh = Source::new(source.user, source.used);
-            self.others
-                .add(&std::mem::replace(source, fresh).into_stats());
-        }
-        self.sources.retain(|_, source| source.user.is_some());
-        self.unknown = 0;
-        self.waiting = 0;
+        self.sources.restart();
     }
 
     /// Takes a datagram from the voice server that [`DatagramKind::of`] calls
@@ -174,21 +143,10 @@ impl Receiver {
 
     fn packet(&mut self, now: Instant, packet: &RtpPacket<'_>, sink: &mut impl FnMut(Received)) {
         let header = packet.header;
-        self.tick += 1;
-        let source = match self.sources.get_mut(&header.ssrc) {
-            Some(source) => source,
-            None if self.unknown < MAX_UNKNOWN => {
-                self.unknown += 1;
-                self.sources
-                    .entry(header.ssrc)
-                    .or_insert_with(|| Source::new(None, 0))
-            }
-            None => {
-                self.stats.too_many_unknown += 1;
-                return;
-            }
+        let Some(source) = self.sources.of_packet(header.ssrc) else {
+            self.stats.too_many_unknown += 1;
+            return;
         };
-        source.used = self.tick;
         self.stats.frames += 1;
         let sequence = source.packet(now, header.sequence, header.timestamp);
         if packet.payload.is_empty() {
@@ -235,7 +193,8 @@ impl Receiver {
             audio_level: packet.audio_level(),
             payload: Bytes::copy_from_slice(packet.payload),
         };
-        self.waiting += source.wait(frame, reason);
+        let more = source.wait(frame, reason);
+        self.sources.more_wait(more);
     }
 
     fn rtcp(&mut self, now: Instant, datagram: &mut [u8], sink: &mut impl FnMut(Received)) {
@@ -247,7 +206,7 @@ impl Receiver {
         for packet in Compound::new(plaintext) {
             let blocks = match packet {
                 RtcpPacket::SenderReport { ssrc, info, blocks } => {
-                    let source = self.sources.get_mut(&ssrc);
+                    let source = self.sources.get_mut(ssrc);
                     if let Some(reception) = source.and_then(|source| source.reception.as_mut()) {
                         reception.sender_report(now, info.ntp);
                     }
@@ -271,7 +230,7 @@ impl Receiver {
             OpenError::NotAuthentic => self.stats.not_authentic += 1,
             OpenError::Replayed { ssrc } => {
                 self.stats.duplicated += 1;
-                if let Some(source) = self.sources.get_mut(&ssrc) {
+                if let Some(source) = self.sources.get_mut(ssrc) {
                     source.counts.duplicated += 1;
                 }
             }
@@ -290,70 +249,22 @@ impl Receiver {
         user: u64,
         sink: &mut impl FnMut(Received),
     ) {
-        self.tick += 1;
-        let owner = self.sources.get(&ssrc).map(|source| source.user);
-        match owner {
-            Some(Some(owner)) if owner == user => return,
-            Some(None) => self.unknown = self.unknown.saturating_sub(1),
-            Some(Some(_)) => self.remove(ssrc),
-            None => {}
-        }
-        self.make_room(user);
-        let source = self
-            .sources
-            .entry(ssrc)
-            .or_insert_with(|| Source::new(None, 0));
-        source.user = Some(user);
-        source.used = self.tick;
-        self.retry(now, user, sink);
-    }
-
-    /// Sees to it that one more SSRC of this user fits.
-    fn make_room(&mut self, user: u64) {
-        let idlest = |sources: &BTreeMap<u32, Source>, of: Option<u64>| {
-            sources
-                .iter()
-                .filter(|(_, source)| source.user.is_some() && (of.is_none() || source.user == of))
-                .min_by_key(|(_, source)| source.used)
-                .map(|(&ssrc, _)| ssrc)
+        let Mapped { forgotten } = match self.sources.map(ssrc, user) {
+            Some(mapped) => mapped,
+            None => return,
         };
-        let of_user = self
-            .sources
-            .values()
-            .filter(|source| source.user == Some(user))
-            .count();
-        if of_user >= MAX_PER_USER
-            && let Some(ssrc) = idlest(&self.sources, Some(user))
-        {
-            self.remove(ssrc);
+        for ssrc in forgotten {
+            self.opener.forget(ssrc);
         }
-        if self.sources.len() - self.unknown.min(self.sources.len()) >= MAX_KNOWN
-            && let Some(ssrc) = idlest(&self.sources, None)
-        {
-            self.remove(ssrc);
-        }
+        self.retry(now, user, sink);
     }
 
     /// The user has left the call (op 13): their SSRCs are forgotten, with what
     /// waits. Their keys go by [`Receiver::apply`].
     pub(crate) fn user_left(&mut self, user: u64) {
-        let left: Vec<u32> = self
-            .sources
-            .iter()
-            .filter(|(_, source)| source.user == Some(user))
-            .map(|(&ssrc, _)| ssrc)
-            .collect();
-        for ssrc in left {
-            self.remove(ssrc);
+        for ssrc in self.sources.remove_user(user) {
+            self.opener.forget(ssrc);
         }
-    }
-
-    fn remove(&mut self, ssrc: u32) {
-        if let Some(source) = self.sources.remove(&ssrc) {
-            self.waiting -= source.waiting.len().min(self.waiting);
-            self.others.add(&source.into_stats());
-        }
-        self.opener.forget(ssrc);
     }
 
     /// Takes a change of keys; one for the sender is none of its business.
@@ -375,93 +286,51 @@ impl Receiver {
     }
 
     fn retry(&mut self, now: Instant, user: u64, sink: &mut impl FnMut(Received)) {
-        if self.waiting == 0 {
-            return;
-        }
-        for (&ssrc, source) in &mut self.sources {
-            if source.user != Some(user) {
-                continue;
-            }
-            self.waiting -= source.expire(now).min(self.waiting);
-            for Waiting { frame, .. } in std::mem::take(&mut source.waiting) {
-                let opened = self.keys.open(
-                    user,
-                    MediaKind::Audio,
-                    now,
-                    &frame.payload,
-                    &mut self.plaintext,
-                );
-                match opened {
-                    Ok(opened) => {
-                        let frame = ReceivedFrame {
-                            user_id: user,
-                            ssrc,
-                            sequence: frame.sequence,
-                            timestamp: frame.timestamp,
-                            payload: Bytes::copy_from_slice(&self.plaintext),
-                            received_at: frame.at,
-                            opened,
-                            audio_level: frame.audio_level,
-                        };
-                        deliver(source, frame, sink);
-                    }
-                    Err(error) if error.may_wait() => {
-                        let reason = error.into();
-                        source.waiting.push_back(Waiting { frame, reason });
-                        continue;
-                    }
-                    Err(error) => source.drop_frame(error.into()),
+        let (keys, plaintext) = (&mut self.keys, &mut self.plaintext);
+        self.sources.retry(now, user, |ssrc, source, frame| {
+            match keys.open(user, MediaKind::Audio, now, &frame.payload, plaintext) {
+                Ok(opened) => {
+                    let frame = ReceivedFrame {
+                        user_id: user,
+                        ssrc,
+                        sequence: frame.sequence,
+                        timestamp: frame.timestamp,
+                        payload: Bytes::copy_from_slice(plaintext),
+                        received_at: frame.at,
+                        opened,
+                        audio_level: frame.audio_level,
+                    };
+                    deliver(source, frame, sink);
+                    None
                 }
-                self.waiting = self.waiting.saturating_sub(1);
+                Err(error) if error.may_wait() => Some(Waiting {
+                    frame,
+                    reason: error.into(),
+                }),
+                Err(error) => {
+                    source.drop_frame(error.into());
+                    None
+                }
             }
-        }
+        });
     }
 
     /// When to call [`Receiver::handle_timeout`]. `None` while nothing waits.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        if self.waiting == 0 && self.unknown == 0 {
-            return None;
-        }
-        self.sources
-            .values()
-            .filter_map(|source| source.deadline())
-            .min()
+        self.sources.deadline()
     }
 
     /// Drops frames that have waited for too long, and SSRCs whose user nobody
     /// has named.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if self.waiting == 0 && self.unknown == 0 {
-            return;
-        }
-        for source in self.sources.values_mut() {
-            self.waiting -= source.expire(now).min(self.waiting);
-        }
-        for (_, source) in self
-            .sources
-            .extract_if(.., |_, source| source.is_nobody(now))
-        {
-            self.unknown = self.unknown.saturating_sub(1);
-            self.others.add(&source.into_stats());
-        }
+        self.sources.expire(now);
     }
 
     /// Puts what the next report says into `blocks`: one for each stream of
     /// which something came since the last report, at most 31, the others next
     /// time.
     pub(crate) fn report_blocks(&mut self, now: Instant, blocks: &mut Vec<ReportBlock>) {
-        blocks.clear();
-        let (before, after): (Vec<_>, Vec<_>) = self
-            .sources
-            .iter_mut()
-            .filter(|(_, source)| source.user.is_some())
-            .filter_map(|(&ssrc, source)| Some((ssrc, source.reception.as_mut()?)))
-            .filter(|(_, reception)| reception.has_news())
-            .partition(|(ssrc, _)| *ssrc < self.report_from);
-        for (ssrc, reception) in after.into_iter().chain(before).take(MAX_BLOCKS) {
-            blocks.push(reception.report(now, ssrc));
-            self.report_from = ssrc.wrapping_add(1);
-        }
+        self.sources.report_blocks(now, blocks);
     }
 
     /// Do frames of several senders fail in a row, so that the group's keys are
@@ -476,23 +345,15 @@ impl Receiver {
     }
 
     pub(crate) fn stats(&self) -> ReceiveStats {
-        let mut stats = self.stats;
-        stats.others = self.others;
-        for source in self.sources.values().filter(|source| source.user.is_none()) {
-            stats.others.add(&source.stats());
+        ReceiveStats {
+            others: self.sources.others(),
+            ..self.stats
         }
-        stats
     }
 
     /// The figures of each user of whom an SSRC is known.
     pub(crate) fn user_stats(&self) -> BTreeMap<u64, UserStats> {
-        let mut users: BTreeMap<u64, UserStats> = BTreeMap::new();
-        for source in self.sources.values() {
-            if let Some(user) = source.user {
-                users.entry(user).or_default().add(&source.stats());
-            }
-        }
-        users
+        self.sources.user_stats()
     }
 }
 

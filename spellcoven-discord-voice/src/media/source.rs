@@ -69,14 +69,14 @@ impl From<OpenFrameError> for Reason {
 }
 
 impl Source {
-    pub(super) fn new(user: Option<u64>, used: u64) -> Self {
+    pub(super) fn new(user: Option<u64>) -> Self {
         Self {
             user,
             reception: None,
             counts: UserStats::default(),
             waiting: VecDeque::new(),
             last_packet: None,
-            used,
+            used: 0,
         }
     }
 

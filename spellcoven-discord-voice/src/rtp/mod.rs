@@ -22,3 +22,6 @@ pub(crate) use self::{
 /// What of an RTCP packet stays in clear: the first header and the sender's
 /// SSRC (unofficial; the documentation is silent on RTCP).
 pub(crate) const RTCP_CLEAR: usize = 8;
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -8,6 +8,10 @@ use super::{
     rtcp::ReportBlock,
 };
 
+/// A jump by more is a sender that began anew and no loss (RFC 3550, A.1,
+/// `MAX_DROPOUT`): a minute of audio.
+const MAX_DROPOUT: u64 = 3000;
+
 /// The reception of one SSRC at 48 kHz. Give it each packet once: repeated ones
 /// are for the replay window.
 #[derive(Debug, Clone)]
@@ -15,6 +19,8 @@ pub(crate) struct Reception {
     /// The extended number of the first packet, and of the highest.
     base: u64,
     highest: u64,
+    /// Sequence numbers left out by a sender that began anew.
+    skipped: u64,
     received: u64,
     late: u64,
     /// In media clock units, times 16 (RFC 3550, A.8).
@@ -33,6 +39,7 @@ impl Reception {
         Self {
             base,
             highest: base - 1,
+            skipped: 0,
             received: 0,
             late: 0,
             jitter: 0,
@@ -53,6 +60,10 @@ impl Reception {
         };
         self.received += 1;
         if extended > self.highest {
+            let left_out = extended - self.highest - 1;
+            if left_out > MAX_DROPOUT {
+                self.skipped += left_out;
+            }
             self.highest = extended;
         } else {
             self.late += 1;
@@ -93,7 +104,7 @@ impl Reception {
     }
 
     fn expected(&self) -> u64 {
-        self.highest + 1 - self.base
+        (self.highest + 1 - self.base).saturating_sub(self.skipped)
     }
 
     /// Packets that have not come, as far as one can tell by now.

@@ -13,3 +13,6 @@ pub(crate) use self::{
     opener::{OpenError, Opener},
     sealer::{SealError, Sealer},
 };
+
+#[cfg(test)]
+mod tests;

@@ -72,6 +72,11 @@ impl ReplayWindows {
         self.windows.insert(ssrc, window);
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.windows.len()
+    }
+
     pub(super) fn forget(&mut self, ssrc: u32) {
         self.windows.remove(&ssrc);
     }

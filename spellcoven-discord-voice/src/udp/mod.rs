@@ -8,3 +8,6 @@ pub(crate) use self::{
     discovery::{DISCOVERY_RESPONSE, Discovery, DiscoveryStep},
     ping::{PING_REPLY, Ping},
 };
+
+#[cfg(test)]
+mod tests;
