@@ -13,6 +13,8 @@ mod rest_faults;
 mod settings;
 mod shell;
 mod sim;
+#[cfg(feature = "voice")]
+mod sim_voice;
 #[cfg(feature = "tls")]
 mod tls;
 

@@ -42,6 +42,14 @@ mod api {
     #[cfg(feature = "voice")]
     mod voice_gateway;
     #[cfg(feature = "voice")]
+    mod voice_media;
+    #[cfg(feature = "voice")]
+    mod voice_moves;
+    #[cfg(all(feature = "voice", feature = "tls"))]
+    mod voice_ports;
+    #[cfg(feature = "voice")]
+    mod voice_resume;
+    #[cfg(feature = "voice")]
     mod voice_support;
     mod wrong_clients;
 }
