@@ -21,6 +21,8 @@ pub use twilight_model::id::{
 pub use self::audio::{
     CodecError, OpusDecoder, OpusEncoder, PcmInput, PcmWriter, PlayoutStats, Wav, WriterClosed,
 };
+#[cfg(feature = "opus")]
+pub use self::client::MixedAudioStream;
 #[cfg(feature = "gateway")]
 pub use self::signal::VoiceRouter;
 pub use self::{
@@ -32,8 +34,8 @@ pub use self::{
         TrackEvents, TrackHandle, TrackState,
     },
     client::{
-        AudioSink, AudioStream, DiscordRtcClient, DiscordRtcClientBuilder, EventStream,
-        ReceiveMode, SinkError, VoiceStats,
+        AudioPacket, AudioSink, AudioStream, DiscordRtcClient, DiscordRtcClientBuilder,
+        EventStream, ReceiveMode, SinkError, Sound, VoiceStats,
     },
     dave::{DaveIdentity, E2eePolicy, InvalidIdentity},
     gateway::CloseReaction,

@@ -10,10 +10,6 @@ mod input;
 mod packet;
 mod pcm;
 mod player;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the client takes it into use next")
-)]
 mod receive;
 mod source;
 
@@ -31,11 +27,9 @@ pub use player::{
     TrackEvents, TrackHandle, TrackState,
 };
 #[cfg(feature = "opus")]
+pub(crate) use receive::Mixdown;
+#[cfg(feature = "opus")]
 pub use receive::PlayoutStats;
-#[expect(unused_imports, reason = "the client takes them into use next")]
 pub(crate) use receive::{JitterBuffer, JitterPacket, Playout};
 pub use receive::{JitterConfig, JitterStats};
-#[cfg(feature = "opus")]
-#[expect(unused_imports, reason = "the client takes them into use next")]
-pub(crate) use receive::{Mixdown, UserPlayout};
 pub use source::{AudioSource, NextFrame};

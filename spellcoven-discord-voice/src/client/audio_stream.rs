@@ -19,10 +19,7 @@ use super::{
     shared::Shared,
 };
 #[cfg(feature = "opus")]
-use crate::{
-    Channels, PcmFrame, PlayoutStats,
-    audio::Mixdown,
-};
+use crate::{Channels, PcmFrame, PlayoutStats, audio::Mixdown};
 use crate::{
     Id, JitterConfig, JitterStats, OpusFrame, UserMarker,
     audio::{JitterBuffer, JitterPacket, Playout},
@@ -125,6 +122,7 @@ enum Heard {
 enum Stage {
     Raw,
     Opus {
+        config: JitterConfig,
         users: BTreeMap<u64, JitterBuffer>,
         playouts: Vec<Playout>,
     },
@@ -137,24 +135,20 @@ enum Stage {
 
 impl AudioStream {
     /// Must be called within a runtime.
-    pub(super) fn new(
-        frames: Consumer<ReceivedFrame>,
-        shared: Arc<Shared>,
-        config: JitterConfig,
-    ) -> Self {
+    pub(super) fn new(frames: Consumer<ReceivedFrame>, shared: Arc<Shared>) -> Self {
         let stage = match shared.settings.receive {
             ReceiveMode::Off | ReceiveMode::Raw => Stage::Raw,
             ReceiveMode::Opus => Stage::Opus {
+                config: shared.settings.jitter,
                 users: BTreeMap::new(),
                 playouts: Vec::new(),
             },
             #[cfg(feature = "opus")]
             ReceiveMode::Pcm => Stage::Pcm {
-                mixdown: Box::new(Mixdown::new(config, Channels::Stereo)),
+                mixdown: Box::new(Mixdown::new(shared.settings.jitter, Channels::Stereo)),
                 mixed: false,
             },
         };
-        let _ = config;
         Self(Playing::new(frames, shared, stage))
     }
 
@@ -212,13 +206,9 @@ impl fmt::Debug for AudioStream {
 #[cfg(feature = "opus")]
 impl MixedAudioStream {
     /// Must be called within a runtime.
-    pub(super) fn new(
-        frames: Consumer<ReceivedFrame>,
-        shared: Arc<Shared>,
-        config: JitterConfig,
-    ) -> Self {
+    pub(super) fn new(frames: Consumer<ReceivedFrame>, shared: Arc<Shared>) -> Self {
         let stage = Stage::Pcm {
-            mixdown: Box::new(Mixdown::new(config, Channels::Stereo)),
+            mixdown: Box::new(Mixdown::new(shared.settings.jitter, Channels::Stereo)),
             mixed: true,
         };
         Self(Playing::new(frames, shared, stage))
@@ -295,8 +285,11 @@ impl Playing {
             }
             self.tick(due.into_std());
             let next = due + TICK;
-            self.next_tick = (!self.stage.is_idle())
-                .then_some(if next + CATCH_UP < now { now + TICK } else { next });
+            self.next_tick = (!self.stage.is_idle()).then_some(if next + CATCH_UP < now {
+                now + TICK
+            } else {
+                next
+            });
         }
     }
 
@@ -321,10 +314,16 @@ impl Playing {
         let ready = &mut self.ready;
         match &mut self.stage {
             Stage::Raw => {}
-            Stage::Opus { users, playouts } => {
+            Stage::Opus {
+                users, playouts, ..
+            } => {
                 for (user, buffer) in users {
                     buffer.tick(now, playouts);
-                    ready.extend(playouts.drain(..).filter_map(|playout| ordered(*user, playout)));
+                    ready.extend(
+                        playouts
+                            .drain(..)
+                            .filter_map(|playout| ordered(*user, playout)),
+                    );
                 }
             }
             #[cfg(feature = "opus")]
@@ -359,7 +358,7 @@ impl Stage {
                     },
                 }));
             }
-            Self::Opus { users, .. } => {
+            Self::Opus { users, config, .. } => {
                 if users.len() >= MAX_USERS && !users.contains_key(&user) {
                     let idle = users.iter().find(|(_, buffer)| buffer.is_idle());
                     let idle = idle.map(|(user, _)| *user)?;
@@ -367,7 +366,7 @@ impl Stage {
                 }
                 users
                     .entry(user)
-                    .or_insert_with(|| JitterBuffer::new(JitterConfig::default()))
+                    .or_insert_with(|| JitterBuffer::new(*config))
                     .push(packet(frame));
             }
             #[cfg(feature = "opus")]

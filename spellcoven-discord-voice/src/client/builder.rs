@@ -8,8 +8,8 @@ use super::{
     shared::{Settings, Shared},
 };
 use crate::{
-    DaveIdentity, E2eePolicy, GuildMarker, Id, Signalling, TcpTlsUdp, UserMarker, VoiceConnector,
-    session::SessionConfig,
+    DaveIdentity, E2eePolicy, GuildMarker, Id, JitterConfig, Signalling, TcpTlsUdp, UserMarker,
+    VoiceConnector, session::SessionConfig,
 };
 
 /// What a client does with the others' audio.
@@ -70,6 +70,7 @@ impl DiscordRtcClientBuilder {
                 sink_buffer: Duration::from_millis(500),
                 audio_buffer: 512,
                 event_buffer: 256,
+                jitter: JitterConfig::default(),
             },
         }
     }
@@ -142,6 +143,13 @@ impl DiscordRtcClientBuilder {
     #[must_use]
     pub fn audio_buffer(mut self, frames: usize) -> Self {
         self.settings.audio_buffer = frames.max(1);
+        self
+    }
+
+    /// The bounds of the delay that jitter buffers add. Default: 40 to 200 ms.
+    #[must_use]
+    pub fn jitter(mut self, config: JitterConfig) -> Self {
+        self.settings.jitter = config;
         self
     }
 

@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+#[cfg(feature = "opus")]
+use super::MixedAudioStream;
 use super::{
     AudioSink, AudioStream, DiscordRtcClientBuilder, EventStream, ReceiveMode, VoiceStats,
     shared::{Shared, Target},
@@ -119,8 +121,23 @@ impl DiscordRtcClient {
 
     /// The others' audio from now on, keyed by user. Each stream gets all of it; a stream that is not read fast enough
     /// loses its oldest frames. It ends with the client. With [`ReceiveMode::Off`] it stays silent.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
     pub fn audio(&self) -> AudioStream {
         AudioStream::new(self.shared().listen_to_audio(), Arc::clone(&self.0.0))
+    }
+
+    /// All others' audio from now on, decoded and mixed into one, whatever the [`ReceiveMode`] but
+    /// [`Off`](ReceiveMode::Off), with which it stays silent.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[cfg(feature = "opus")]
+    pub fn mixed_audio(&self) -> MixedAudioStream {
+        MixedAudioStream::new(self.shared().listen_to_audio(), Arc::clone(&self.0.0))
     }
 
     /// What happens from now on. Each stream gets every event; one that is not read fast enough is told how many it

@@ -1,5 +1,6 @@
 //! The public client: handles, streams and sinks around one task that drives the session.
 
+mod audio_stream;
 mod builder;
 mod driver;
 mod handle;
@@ -11,10 +12,13 @@ mod sink;
 mod stats;
 mod stream;
 
+#[cfg(feature = "opus")]
+pub use self::audio_stream::MixedAudioStream;
 pub use self::{
+    audio_stream::{AudioPacket, AudioStream, Sound},
     builder::{DiscordRtcClientBuilder, ReceiveMode},
     handle::DiscordRtcClient,
     sink::{AudioSink, SinkError},
     stats::VoiceStats,
-    stream::{AudioStream, EventStream},
+    stream::EventStream,
 };

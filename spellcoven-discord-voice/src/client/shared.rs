@@ -17,8 +17,8 @@ use super::{
     queue::{Consumer, Producer, queue},
 };
 use crate::{
-    AudioSource, ChannelMarker, ConnectError, ConnectionState, Id, Participant, UserMarker,
-    VoiceEvent, session::ReceivedFrame,
+    AudioSource, ChannelMarker, ConnectError, ConnectionState, Id, JitterConfig, Participant,
+    UserMarker, VoiceEvent, session::ReceivedFrame,
 };
 
 #[derive(Debug, Clone)]
@@ -27,6 +27,7 @@ pub(super) struct Settings {
     pub(super) sink_buffer: Duration,
     pub(super) audio_buffer: usize,
     pub(super) event_buffer: usize,
+    pub(super) jitter: JitterConfig,
 }
 
 pub(super) struct Shared {

@@ -1,17 +1,13 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use futures_util::Stream;
 
-use super::{
-    queue::{Consumer, Taken},
-    shared::Shared,
-};
-use crate::{VoiceEvent, session::ReceivedFrame};
+use super::queue::{Consumer, Taken};
+use crate::VoiceEvent;
 
 /// What happens in a call, made by [`DiscordRtcClient::events`](crate::DiscordRtcClient::events). It ends with the
 /// client.
@@ -47,23 +43,5 @@ impl Stream for EventStream {
             Some(Taken::Dropped(missed)) => Some(VoiceEvent::Lagged { missed }),
             None => None,
         })
-    }
-}
-
-/// The others' audio, made by [`DiscordRtcClient::audio`](crate::DiscordRtcClient::audio). It ends with the client.
-pub struct AudioStream {
-    frames: Consumer<ReceivedFrame>,
-    shared: Arc<Shared>,
-}
-
-impl AudioStream {
-    pub(super) fn new(frames: Consumer<ReceivedFrame>, shared: Arc<Shared>) -> Self {
-        Self { frames, shared }
-    }
-}
-
-impl fmt::Debug for AudioStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AudioStream").finish_non_exhaustive()
     }
 }

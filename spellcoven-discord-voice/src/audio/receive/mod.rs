@@ -11,4 +11,4 @@ pub(crate) use jitter::{JitterBuffer, JitterPacket, Playout};
 #[cfg(feature = "opus")]
 pub use playout::PlayoutStats;
 #[cfg(feature = "opus")]
-pub(crate) use playout::{Mixdown, UserPlayout};
+pub(crate) use playout::Mixdown;
