@@ -67,7 +67,7 @@ pub(crate) fn run() -> Result<(), Error> {
 
 /// The same for what only these clients need.
 pub(crate) fn interop(clients: &[Client]) -> Result<(), Error> {
-    if clients.contains(&Client::Discordjs) {
+    if clients.iter().any(|client| client.needs_node()) {
         provide(NODE)?;
     }
     if clients.contains(&Client::Discordpy) || clients.contains(&Client::Hikari) {

@@ -22,6 +22,16 @@ pub(crate) enum Client {
     Discordpy,
     /// hikari
     Hikari,
+    /// In a call: ours and songbird, later discord.js
+    VoiceSongbird,
+    /// In a call: discord.js and ours, later songbird
+    VoiceDiscordjs,
+    /// In a call: songbird and discord.js, later ours
+    VoiceOthers,
+    /// In a call with XChaCha20 instead of AES: ours and songbird, later discord.js
+    VoiceXchacha,
+    /// In a call: ours with twilight's and serenity's Gateway, later with its own
+    VoiceSignalling,
 }
 
 impl Client {
@@ -33,6 +43,11 @@ impl Client {
             Self::Discordjs => "discordjs",
             Self::Discordpy => "discordpy",
             Self::Hikari => "hikari",
+            Self::VoiceSongbird => "voice-songbird",
+            Self::VoiceDiscordjs => "voice-discordjs",
+            Self::VoiceOthers => "voice-others",
+            Self::VoiceXchacha => "voice-xchacha",
+            Self::VoiceSignalling => "voice-signalling",
         }
     }
 
@@ -40,7 +55,17 @@ impl Client {
         match self {
             Self::TwilightZstd | Self::TwilightZlib => &["--scope-on-all"],
             Self::Serenity | Self::Discordjs | Self::Discordpy | Self::Hikari => &[],
+            Self::VoiceXchacha => &["--bots", "3", "--voice-modes", "xchacha"],
+            Self::VoiceSongbird
+            | Self::VoiceDiscordjs
+            | Self::VoiceOthers
+            | Self::VoiceSignalling => &["--bots", "3"],
         }
+    }
+
+    /// Whether a part of it runs on Node.js.
+    pub(crate) const fn needs_node(self) -> bool {
+        matches!(self, Self::Discordjs) || self.is_voice() && !matches!(self, Self::VoiceSignalling)
     }
 
     fn source(self) -> PathBuf {
@@ -57,22 +82,13 @@ impl Client {
             Self::Serenity => self.rust(&own),
             Self::Discordjs => self.discordjs(&own),
             Self::Discordpy | Self::Hikari => self.python(&own),
+            _ => Err(format!("{} is a call, and prepared with the others", self.name()).into()),
         }
     }
 
     /// A package outside the workspace, with a target folder of its own.
     fn rust(self, target: &Path) -> Result<Command, Error> {
-        let manifest = self.source().join("Cargo.toml");
-        cargo_with(
-            &[
-                "build",
-                "--locked",
-                "--quiet",
-                "--manifest-path",
-                text(&manifest)?,
-            ],
-            &[("CARGO_TARGET_DIR", text(target)?)],
-        )?;
+        rust_package(self.name(), target)?;
         Ok(Command::new(
             target
                 .join("debug")
@@ -81,17 +97,7 @@ impl Client {
     }
 
     fn discordjs(self, own: &Path) -> Result<Command, Error> {
-        fs::copy(self.source().join("package.json"), own.join("package.json"))?;
-        let mut install = Command::new("npm");
-        install.current_dir(own).args([
-            "install",
-            "--no-audit",
-            "--no-fund",
-            "--no-package-lock",
-            "--ignore-scripts",
-            "--loglevel=error",
-        ]);
-        run(&mut install)?;
+        npm_install(self.name(), own)?;
         let mut command = Command::new("node");
         command
             .arg(self.source().join("check.js"))
@@ -119,6 +125,36 @@ impl Client {
         command.arg("-B").arg(self.source().join("check.py"));
         Ok(command)
     }
+}
+
+/// Builds the package of this folder of `interop`.
+pub(super) fn rust_package(name: &str, target: &Path) -> Result<(), Error> {
+    let manifest = root().join("interop").join(name).join("Cargo.toml");
+    cargo_with(
+        &[
+            "build",
+            "--locked",
+            "--quiet",
+            "--manifest-path",
+            text(&manifest)?,
+        ],
+        &[("CARGO_TARGET_DIR", text(target)?)],
+    )
+}
+
+/// Installs what the `package.json` of this folder of `interop` asks for, outside the source tree.
+pub(super) fn npm_install(name: &str, into: &Path) -> Result<(), Error> {
+    fs::create_dir_all(into)?;
+    let package = root().join("interop").join(name).join("package.json");
+    fs::copy(package, into.join("package.json"))?;
+    run(Command::new("npm").current_dir(into).args([
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--no-package-lock",
+        "--ignore-scripts",
+        "--loglevel=error",
+    ]))
 }
 
 fn text(path: &Path) -> Result<&str, Error> {

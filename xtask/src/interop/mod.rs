@@ -2,9 +2,11 @@
 
 mod client;
 mod simulator;
+mod voice;
 
 use std::{
     io::{BufRead as _, BufReader},
+    path::Path,
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -14,6 +16,7 @@ use clap::ValueEnum as _;
 
 pub(crate) use client::Client;
 use simulator::Simulator;
+use voice::Programs;
 
 use crate::{
     command::{Error, cargo, target_directory},
@@ -22,6 +25,9 @@ use crate::{
 
 /// What a client may take for the whole list; the slowest takes a minute.
 const TIME_LIMIT_TENTHS: u32 = 2400;
+
+/// How many calls go on at once, each with a simulator and three clients.
+const CALLS_AT_ONCE: usize = 3;
 
 /// How one client fared.
 struct Outcome {
@@ -57,12 +63,40 @@ pub(crate) fn run(wanted: &[Client]) -> Result<(), Error> {
         "--bin",
         "discord-sim",
     ])?;
+    let folder = target_directory()?.join("interop");
+    let (calls, alone): (Vec<Client>, Vec<_>) = clients.iter().partition(|client| client.is_voice());
     let mut outcomes = Vec::new();
-    for client in clients {
+    for client in alone {
         println!("== {}", client.name());
-        outcomes.push(check(*client)?);
+        let command = client.prepare(&folder)?;
+        outcomes.push(check(client, command, &folder, "")?);
+    }
+    if !calls.is_empty() {
+        outcomes.extend(check_calls(&calls, &folder)?);
     }
     report(&outcomes)
+}
+
+/// A call is waiting more than work, so some go on at once, each on a simulator of its own.
+fn check_calls(calls: &[Client], folder: &Path) -> Result<Vec<Outcome>, Error> {
+    let programs = Programs::build(folder, calls)?;
+    let mut outcomes = Vec::new();
+    for some in calls.chunks(CALLS_AT_ONCE) {
+        let mut running = Vec::new();
+        for call in some {
+            let (call, command, folder) = (*call, programs.call(*call), folder.to_path_buf());
+            println!("== {}", call.name());
+            running.push(thread::spawn(move || {
+                let prefix = format!("{} ", call.name());
+                // An error crosses threads as text.
+                check(call, command, &folder, &prefix).map_err(|error| error.to_string())
+            }));
+        }
+        for call in running {
+            outcomes.push(call.join().map_err(|_| "a call's thread panicked")??);
+        }
+    }
+    Ok(outcomes)
 }
 
 fn report(outcomes: &[Outcome]) -> Result<(), Error> {
@@ -95,12 +129,15 @@ fn report(outcomes: &[Outcome]) -> Result<(), Error> {
     }
 }
 
-/// Sets a client up, and lets it through the list against a simulator of its own.
-fn check(client: Client) -> Result<Outcome, Error> {
-    let folder = target_directory()?.join("interop");
-    let mut command = client.prepare(&folder)?;
+/// Lets a client through the list against a simulator of its own.
+fn check(
+    client: Client,
+    mut command: Command,
+    folder: &Path,
+    prefix: &str,
+) -> Result<Outcome, Error> {
     let simulator = Simulator::start(client.simulator_options())?;
-    let mut outcome = list(client, command.envs(simulator.variables()))?;
+    let mut outcome = list(client, command.envs(simulator.variables()), prefix)?;
     if !outcome.good() {
         let story = folder.join(format!("{}.journal.json", client.name()));
         match simulator.journal() {
@@ -114,7 +151,7 @@ fn check(client: Client) -> Result<Outcome, Error> {
     Ok(outcome)
 }
 
-fn list(client: Client, command: &mut Command) -> Result<Outcome, Error> {
+fn list(client: Client, command: &mut Command, prefix: &str) -> Result<Outcome, Error> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -123,12 +160,13 @@ fn list(client: Client, command: &mut Command) -> Result<Outcome, Error> {
         .stdout
         .take()
         .ok_or("a pipe that was asked for is not there")?;
+    let prefix = prefix.to_owned();
     let reader = thread::spawn(move || {
         let (mut passed, mut failed) = (0, 0);
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             passed += u32::from(line.starts_with("ok "));
             failed += u32::from(line.starts_with("FAILED "));
-            println!("{line}");
+            println!("{prefix}{line}");
         }
         (passed, failed)
     });
