@@ -2,7 +2,9 @@
 
 use std::{
     collections::HashMap,
-    io::{BufRead as _, BufReader, Write as _},
+    fs::File,
+    io::{BufRead, BufReader, Write as _},
+    path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -75,10 +77,38 @@ pub struct Speaker {
     child: Child,
     stdin: ChildStdin,
     said: Arc<Mutex<Said>>,
+    log: Log,
+}
+
+/// What was ordered, told and printed, for a person.
+#[derive(Clone)]
+struct Log {
+    file: Arc<File>,
+    start: Instant,
+}
+
+impl Log {
+    fn line(&self, sign: &str, what: &str) {
+        let seconds = self.start.elapsed().as_secs_f64();
+        // A log that cannot be written changes nothing.
+        let _ = (&*self.file).write_all(format!("{seconds:8.3} {sign} {what}\n").as_bytes());
+    }
 }
 
 impl Speaker {
-    pub fn start(plan: Plan, tone: Tone, variables: &[(&str, &str)]) -> Result<Self> {
+    /// Its log goes into the folder.
+    pub fn start(
+        plan: Plan,
+        tone: Tone,
+        folder: &Path,
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
+        let file = File::create(folder.join(format!("{}.log", plan.name)))?;
+        let stderr = file.try_clone()?;
+        let log = Log {
+            file: Arc::new(file),
+            start: Instant::now(),
+        };
         let [program, arguments @ ..] = plan.program.as_slice() else {
             return Err("a speaker without a program".into());
         };
@@ -87,14 +117,15 @@ impl Speaker {
             .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(stderr)
             .spawn()?;
         let said = Arc::<Mutex<Said>>::default();
         let stdout = child.stdout.take().ok_or("no pipe from a speaker")?;
         let stdin = child.stdin.take().ok_or("no pipe to a speaker")?;
         thread::spawn({
             let said = Arc::clone(&said);
-            let name = plan.name.clone();
-            move || read(&name, BufReader::new(stdout), &said)
+            let log = log.clone();
+            move || read(BufReader::new(stdout), &said, &log)
         });
         Ok(Self {
             plan,
@@ -103,11 +134,12 @@ impl Speaker {
             child,
             stdin,
             said,
+            log,
         })
     }
 
     pub fn order(&mut self, line: &str) -> Result<()> {
-        eprintln!("{} <- {line}", self.plan.name);
+        self.log.line("<-", line);
         writeln!(self.stdin, "{line}")?;
         Ok(self.stdin.flush()?)
     }
@@ -201,11 +233,11 @@ impl Drop for Speaker {
     }
 }
 
-fn read(name: &str, lines: impl std::io::BufRead, said: &Mutex<Said>) {
+fn read(lines: impl BufRead, said: &Mutex<Said>, log: &Log) {
     for line in lines.lines().map_while(std::result::Result::ok) {
         let at = Instant::now();
         let Ok(event) = serde_json::from_str::<Value>(&line) else {
-            eprintln!("{name}: {line}");
+            log.line("??", &line);
             continue;
         };
         let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
@@ -219,7 +251,7 @@ fn read(name: &str, lines: impl std::io::BufRead, said: &Mutex<Said>) {
                 opus: bytes(event["data"].as_str().unwrap_or_default()),
             });
         } else {
-            eprintln!("{name} -> {event}");
+            log.line("->", &line);
             said.events.push(event);
         }
     }

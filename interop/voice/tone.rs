@@ -43,14 +43,16 @@ impl Share {
 
 impl Tone {
     fn sample(pitch: u32, at: usize) -> f32 {
-        // Half of full scale; the index stays small enough to be exact.
-        ((TAU * f64::from(pitch) * (at % RATE) as f64 / RATE as f64).sin() / 2.0) as f32
+        // Half of full scale.
+        ((TAU * f64::from(pitch) * at as f64 / RATE as f64).sin() / 2.0) as f32
     }
 
     /// Writes the file that speakers play: DCA, Opus frames of 20 ms, each after its length.
     pub fn write(self, file: &Path, seconds: usize) -> Result<()> {
         let mut encoder = Encoder::new(SampleRate::Hz48000, Channels::Stereo, Application::Audio)?;
         encoder.set_bitrate(Bitrate::BitsPerSecond(96_000))?;
+        // A pure tone is easy.
+        encoder.set_complexity(0)?;
         let about = serde_json::json!({
             "dca": {"version": 1, "tool": {"name": "interop-voice", "version": "0.1.0"}},
             "opus": {"mode": "music", "sample_rate": RATE, "frame_size": FRAME, "vbr": true, "channels": 2},
@@ -60,11 +62,12 @@ impl Tone {
         bytes.extend(i32::try_from(about.len())?.to_le_bytes());
         bytes.extend(about.bytes());
         let mut opus = [0; FRAME_BYTES];
-        for frame in 0..seconds * RATE / FRAME {
-            let pcm: Vec<f32> = (frame * FRAME..(frame + 1) * FRAME)
-                .flat_map(|at| [Self::sample(self.left, at), Self::sample(self.right, at)])
-                .collect();
-            let length = encoder.encode_float(&pcm, &mut opus)?;
+        // A whole number of periods.
+        let second: Vec<f32> = (0..RATE)
+            .flat_map(|at| [Self::sample(self.left, at), Self::sample(self.right, at)])
+            .collect();
+        for pcm in second.chunks_exact(2 * FRAME).cycle().take(seconds * 50) {
+            let length = encoder.encode_float(pcm, &mut opus)?;
             bytes.extend(i16::try_from(length)?.to_le_bytes());
             bytes.extend(&opus[..length]);
         }
