@@ -40,6 +40,8 @@ const TONES: [Tone; 3] = [
 const TONE_SECONDS: usize = 180;
 /// How long frames are counted, to see that none is lost.
 const COUNTED: Duration = Duration::from_secs(2);
+/// How long the first one stays away: songbird does not hear who is back within 5 s.
+const AWAY: Duration = Duration::from_secs(5);
 /// What of them has to arrive: the rest is the scheduler's on a busy machine.
 const ENOUGH: f64 = 0.95;
 
@@ -189,6 +191,7 @@ impl Call {
     }
 
     async fn it_comes_back(&mut self) -> Result<String> {
+        sleep(AWAY).await;
         self.joins(0).await?;
         self.all_hear(&[0, 1, 2]).await
     }

@@ -27,7 +27,13 @@ struct Arguments {
     /// Port of the same over TLS; 0 for a free one
     #[arg(long, default_value_t = 0, conflicts_with = "no_tls")]
     tls_port: u16,
-    /// Serve no TLS
+    /// Port of the voice server, TCP with TLS and UDP; 0 for a free one of each
+    #[arg(long, default_value_t = 0, conflicts_with = "no_tls")]
+    voice_port: u16,
+    /// Offer no transport encryption with AES for voice, so that clients take XChaCha20
+    #[arg(long)]
+    no_voice_aes: bool,
+    /// Serve no TLS, and so no voice
     #[arg(long)]
     no_tls: bool,
     /// Port of the control API; 0 for a free one
@@ -89,6 +95,7 @@ fn simulator(arguments: &Arguments) -> Sim {
         .settings(|settings| {
             settings.scope_on_all = arguments.scope_on_all;
             settings.rate_limits = !arguments.no_rate_limits;
+            settings.voice.offer_aes = !arguments.no_voice_aes;
         });
     if let Some(unix_ms) = arguments.start_time {
         builder = builder.start_time(unix_ms);
@@ -162,7 +169,9 @@ async fn serve_tls(
     arguments: &Arguments,
 ) -> Result<TlsDescription, Box<dyn std::error::Error>> {
     let authority = Authority::generate()?;
+    let voice = SocketAddr::from(([127, 0, 0, 1], arguments.voice_port)).to_string();
     server.listen_tls(address, &authority).await?;
+    server.listen_voice(&voice, &authority).await?;
     let beside = |env: &PathBuf| {
         let mut name = env.clone().into_os_string();
         name.push(".ca.pem");

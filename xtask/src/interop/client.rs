@@ -55,7 +55,7 @@ impl Client {
         match self {
             Self::TwilightZstd | Self::TwilightZlib => &["--scope-on-all"],
             Self::Serenity | Self::Discordjs | Self::Discordpy | Self::Hikari => &[],
-            Self::VoiceXchacha => &["--bots", "3", "--voice-modes", "xchacha"],
+            Self::VoiceXchacha => &["--bots", "3", "--no-voice-aes"],
             Self::VoiceSongbird
             | Self::VoiceDiscordjs
             | Self::VoiceOthers
