@@ -64,7 +64,8 @@ pub(crate) fn run(wanted: &[Client]) -> Result<(), Error> {
         "discord-sim",
     ])?;
     let folder = target_directory()?.join("interop");
-    let (calls, alone): (Vec<Client>, Vec<_>) = clients.iter().partition(|client| client.is_voice());
+    let (calls, alone): (Vec<Client>, Vec<_>) =
+        clients.iter().partition(|client| client.is_voice());
     let mut outcomes = Vec::new();
     for client in alone {
         println!("== {}", client.name());
