@@ -60,6 +60,12 @@ impl Sim {
         self.with(|world| world.mute_voice_acks_for(user.into(), time));
     }
 
+    /// Turns a bit of the next Welcome, or of the next commit that is announced: for one user, or for whom it comes to
+    /// first.
+    pub fn corrupt_dave(&self, user: Option<UserId>, welcome: bool, commit: bool) {
+        self.with(|world| world.corrupt_dave(user, welcome, commit));
+    }
+
     /// Sets the faults of everyone's media, but for those who have their own.
     pub fn set_media_faults(&self, faults: MediaFaults) {
         self.with(|world| world.set_media_faults(faults));

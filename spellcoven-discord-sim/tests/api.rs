@@ -40,6 +40,8 @@ mod api {
     mod tls;
     mod transport;
     #[cfg(feature = "voice")]
+    mod voice_control;
+    #[cfg(feature = "voice")]
     mod voice_gateway;
     #[cfg(feature = "voice")]
     mod voice_media;

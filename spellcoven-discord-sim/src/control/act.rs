@@ -28,6 +28,10 @@ pub(super) struct Whom {
 }
 
 impl Whom {
+    pub(super) const fn user(&self) -> Option<UserId> {
+        self.user_id
+    }
+
     /// Whether this bot is meant.
     pub(super) fn is(&self, bot: UserId) -> bool {
         self.user_id.is_none_or(|wanted| wanted == bot)
@@ -94,6 +98,16 @@ pub(super) fn act(call: &Call<'_>, method: &str, path: &str) -> Answer {
         ("POST", "fail5xx") => limits::fail(call),
         ("POST", "ban") => limits::ban(call),
         ("POST", "clear") => limits::clear(call),
+        #[cfg(feature = "voice")]
+        ("POST", "rtp_loss") => super::voice::loss(call),
+        #[cfg(feature = "voice")]
+        ("POST", "media") => super::voice::media(call),
+        #[cfg(feature = "voice")]
+        ("GET", "media") => super::voice::counts(call),
+        #[cfg(feature = "voice")]
+        ("POST", "corrupt") => super::voice::corrupt(call),
+        #[cfg(feature = "voice")]
+        ("POST", "voice_server_update") => super::voice::server_update(call),
         _ => Err((404, format!("there is no {method} {path}"))),
     };
     match done {

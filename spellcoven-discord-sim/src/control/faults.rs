@@ -6,6 +6,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::act::{Call, Done, Whom, ok};
+#[cfg(feature = "voice")]
+use super::voice;
 use crate::{Fault, GuildId, Intents, RestFault, UserId, WhileAway};
 
 /// Events that one call may order to happen while a bot is away.
@@ -127,7 +129,7 @@ pub(super) fn invalid_session(call: &Call<'_>) -> Done {
 }
 
 /// Which connection is meant.
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Target {
     #[default]
@@ -135,12 +137,21 @@ enum Target {
     Voice,
 }
 
-impl Target {
-    fn check(self) -> Result<(), (u16, String)> {
-        match self {
-            Self::Gateway => Ok(()),
-            Self::Voice => Err((501, "voice connections are not simulated".to_owned())),
-        }
+#[cfg(not(feature = "voice"))]
+mod voice {
+    use super::{Call, Done, UserId};
+
+    fn not_built() -> Done {
+        let message = "this simulator is built without the feature voice";
+        Err((501, message.to_owned()))
+    }
+
+    pub(super) fn drop_connection(_: &Call<'_>, _: Option<UserId>, _: Option<u16>) -> Done {
+        not_built()
+    }
+
+    pub(super) fn mute_acks(_: &Call<'_>, _: Option<UserId>, _: bool, _: Option<u64>) -> Done {
+        not_built()
     }
 }
 
@@ -165,8 +176,10 @@ fn sendable(code: u16) -> Result<(), (u16, String)> {
 /// Cuts the connection, or closes it with a code.
 pub(super) fn drop_connection(call: &Call<'_>) -> Done {
     let wanted: Drop = call.body()?;
-    wanted.target.check()?;
     wanted.code.map_or(Ok(()), sendable)?;
+    if wanted.target == Target::Voice {
+        return voice::drop_connection(call, wanted.whom.user(), wanted.code);
+    }
     call.strike(&wanted.whom, |bot| match wanted.code {
         Some(code) => call.sim.close(bot, code),
         None => call.sim.cut(bot),
@@ -186,10 +199,12 @@ struct MuteAcks {
 /// Heartbeats are not answered for so long; or, with `on`, until told otherwise.
 pub(super) fn mute_acks(call: &Call<'_>) -> Done {
     let wanted: MuteAcks = call.body()?;
-    wanted.target.check()?;
     let on = wanted.on.unwrap_or(true);
     if wanted.ms.is_none() && wanted.on.is_none() {
         return Err((400, "give ms, or on".to_owned()));
+    }
+    if wanted.target == Target::Voice {
+        return voice::mute_acks(call, wanted.whom.user(), on, wanted.ms.filter(|_| on));
     }
     call.strike(&wanted.whom, |bot| match wanted.ms.filter(|_| on) {
         Some(ms) => call.sim.mute_acks_for(bot, Duration::from_millis(ms)),

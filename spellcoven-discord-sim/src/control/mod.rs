@@ -7,6 +7,8 @@ mod limits;
 mod look;
 mod people;
 mod serve;
+#[cfg(feature = "voice")]
+mod voice;
 
 pub use description::{BotDescription, Description, PersonDescription, TlsDescription};
 pub use serve::ControlServer;

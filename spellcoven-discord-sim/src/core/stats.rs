@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::World;
+#[cfg(feature = "voice")]
+use crate::ids::UserId;
 use crate::journal::EntryKind;
 
 /// Counts since the simulator's start.
@@ -31,6 +33,17 @@ pub struct Stats {
     pub commands: u64,
     /// Events that entered a session.
     pub dispatches: u64,
+    /// Voice WebSockets opened.
+    pub voice_connections: u64,
+    /// Voice Identifies accepted.
+    pub voice_identifies: u64,
+    /// Voice resumes accepted.
+    pub voice_resumes: u64,
+    /// Voice messages sent again by resumes.
+    pub voice_replayed: u64,
+    /// Media of each user who ever was in a call.
+    #[cfg(feature = "voice")]
+    pub media: BTreeMap<UserId, super::MediaCounts>,
     /// Things that clients did wrong.
     pub complaints: u64,
     /// Sessions now, those without a connection included.
@@ -58,6 +71,12 @@ impl Stats {
             EntryKind::Refused { .. } => self.refused += 1,
             EntryKind::Commanded { .. } => self.commands += 1,
             EntryKind::Dispatched { .. } => self.dispatches += 1,
+            EntryKind::VoiceOpened { .. } => self.voice_connections += 1,
+            EntryKind::VoiceIdentified { .. } => self.voice_identifies += 1,
+            EntryKind::VoiceResumed { replayed, .. } => {
+                self.voice_resumes += 1;
+                self.voice_replayed += replayed;
+            }
             EntryKind::Complaint { .. } => self.complaints += 1,
             _ => {}
         }
@@ -76,6 +95,8 @@ impl World {
             sessions: self.sessions.len() as u64,
             live_sessions: live.count() as u64,
             invalid_requests: self.invalid_requests(),
+            #[cfg(feature = "voice")]
+            media: self.media(),
             ..self.stats.clone()
         }
     }

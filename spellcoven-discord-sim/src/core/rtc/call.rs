@@ -42,6 +42,10 @@ impl World {
         });
         let others = call.members.clone();
         call.members.push(user);
+        let now = self.now;
+        for fault in std::mem::take(&mut self.rtc.ordered) {
+            call.dave.fault(now, fault);
+        }
         if !others.is_empty() {
             self.send_seat(key, 11, &json!({ "user_ids": others }));
         }

@@ -5,9 +5,13 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::super::World;
+use super::call::Call;
 use super::dave::DaveFault;
 use super::link::LinkId;
-use crate::ids::UserId;
+use crate::ids::{ChannelId, UserId};
+
+/// Faults of DAVE that wait for a call to begin; more are dropped.
+const ORDERED: usize = 100;
 
 /// What happens to media between a voice server and a client. Chances are from 0 to 1, each on its own and drawn from
 /// the simulator's seed; a default has no fault.
@@ -43,6 +47,19 @@ pub struct MediaFaults {
 }
 
 impl MediaFaults {
+    pub(crate) const fn chances(&self) -> [f64; 8] {
+        [
+            self.loss,
+            self.loss_in,
+            self.duplicate,
+            self.reorder,
+            self.corrupt,
+            self.padding,
+            self.all_padding,
+            self.extension,
+        ]
+    }
+
     /// The same loss in both directions, and nothing else.
     #[must_use]
     pub fn loss(chance: f64) -> Self {
@@ -109,24 +126,55 @@ impl World {
             VoiceFault::RefuseResume { times } => {
                 self.rtc.refuse_resumes.insert(user, times);
             }
-            VoiceFault::CorruptWelcome => self.dave_fault(user, DaveFault::CorruptWelcome),
-            VoiceFault::CorruptCommit => self.dave_fault(user, DaveFault::CorruptCommit),
+            VoiceFault::CorruptWelcome => self.corrupt_dave(Some(user), true, false),
+            VoiceFault::CorruptCommit => self.corrupt_dave(Some(user), false, true),
         }
         self.settle_voice();
     }
 
-    fn dave_fault(&mut self, user: UserId, fault: impl Fn(Option<u64>) -> DaveFault) {
-        let channels: Vec<_> = self
-            .rtc
-            .seats
-            .iter()
-            .filter(|((_, seated), seat)| *seated == user && seat.alive)
-            .map(|(_, seat)| seat.channel)
-            .collect();
-        let now = self.now;
-        for channel in channels {
-            self.with_group(channel, |group| group.fault(now, fault(Some(user.0))));
+    /// Turns a bit of the next Welcome, or of the next commit that is announced: for one user, or for whom it comes to
+    /// first. Strikes every call that there is, or the next one that begins.
+    pub fn corrupt_dave(&mut self, user: Option<UserId>, welcome: bool, commit: bool) {
+        let user_id = user.map(|user| user.0);
+        let faults = [
+            welcome.then_some(DaveFault::CorruptWelcome(user_id)),
+            commit.then_some(DaveFault::CorruptCommit(user_id)),
+        ];
+        for fault in faults.into_iter().flatten() {
+            self.acted(user, format!("fault: {fault:?}"));
+            let concerned = |call: &&Call| user.is_none_or(|user| call.members.contains(&user));
+            if self.rtc.calls.values().any(|call| concerned(&call)) {
+                let channels: Vec<ChannelId> = self
+                    .rtc
+                    .calls
+                    .iter()
+                    .filter(|(_, call)| concerned(call))
+                    .map(|(channel, _)| *channel)
+                    .collect();
+                let now = self.now;
+                for channel in channels {
+                    self.with_group(channel, |group| group.fault(now, fault));
+                }
+            } else if self.rtc.ordered.len() < ORDERED {
+                self.rtc.ordered.push(fault);
+            }
         }
+    }
+
+    /// Users who have a voice connection.
+    pub(crate) fn callers(&self) -> Vec<UserId> {
+        let seats = self.rtc.seats.iter();
+        let mut users: Vec<UserId> = seats
+            .filter(|(_, seat)| seat.link.is_some())
+            .map(|((_, user), _)| *user)
+            .collect();
+        users.sort_unstable();
+        users.dedup();
+        users
+    }
+
+    pub(crate) fn is_user(&self, user: UserId) -> bool {
+        self.users.contains_key(&user)
     }
 
     /// Voice heartbeats of a user are not answered for so long from now on.

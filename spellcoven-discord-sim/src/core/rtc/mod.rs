@@ -81,6 +81,8 @@ pub(super) struct Rtc {
     counts: BTreeMap<UserId, MediaCounts>,
     /// Datagrams that are nobody's, or found no room.
     strays: u64,
+    /// Faults of DAVE for the next call.
+    ordered: Vec<dave::DaveFault>,
     faults: MediaFaults,
     faults_of: BTreeMap<UserId, MediaFaults>,
     acks_muted: BTreeMap<UserId, Duration>,
@@ -120,6 +122,7 @@ impl Rtc {
             keys: None,
             counts: BTreeMap::new(),
             strays: 0,
+            ordered: Vec::new(),
             faults: MediaFaults::default(),
             faults_of: BTreeMap::new(),
             acks_muted: BTreeMap::new(),
