@@ -95,6 +95,8 @@ enum Phase {
 enum Waiting {
     Text(String),
     Binary(Vec<u8>),
+    /// Op 5, of which only the last says anything.
+    Speaking(String),
 }
 
 /// See the [module](self).
@@ -194,8 +196,8 @@ impl VoiceGateway {
     }
 
     /// Whether any connection to this server was healthy for 30 s.
-    pub(crate) fn was_healthy(&self) -> bool {
-        self.was_healthy
+    pub(crate) fn was_healthy(&self, now: Instant) -> bool {
+        self.was_healthy || self.is_healthy(now)
     }
 
     fn is_healthy(&self, now: Instant) -> bool {
@@ -208,6 +210,17 @@ impl VoiceGateway {
             Phase::Active { .. } => self.out.push_back(Output::Text { id: self.id, text }),
             _ => self.wait(Waiting::Text(text), now),
         }
+    }
+
+    /// Sends op 5. Of several that wait for a resume only the last is sent.
+    pub(crate) fn send_speaking(&mut self, ssrc: u32, speaking: u32, now: Instant) {
+        let text = outgoing::speaking(ssrc, speaking);
+        if self.is_active() {
+            return self.send(text, now);
+        }
+        self.waiting
+            .retain(|message| !matches!(message, Waiting::Speaking(_)));
+        self.wait(Waiting::Speaking(text), now);
     }
 
     /// Sends a JSON message of this opcode.
@@ -334,7 +347,7 @@ impl VoiceGateway {
         let id = self.id;
         for message in self.waiting.drain(..) {
             self.out.push_back(match message {
-                Waiting::Text(text) => Output::Text { id, text },
+                Waiting::Text(text) | Waiting::Speaking(text) => Output::Text { id, text },
                 Waiting::Binary(bytes) => Output::Binary { id, bytes },
             });
         }

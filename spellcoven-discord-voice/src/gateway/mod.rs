@@ -12,5 +12,5 @@ pub use self::close::CloseReaction;
 pub(crate) use self::{
     incoming::{Incoming, Ready, SessionDescription},
     link::{Output, Verdict, VoiceGateway},
-    outgoing::{Access, select_protocol, speaking},
+    outgoing::{Access, select_protocol},
 };

@@ -1,7 +1,7 @@
 //! The connection to one voice server: what its gateway says, and what that means for the rest.
 
 use core::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     Action, CallError, EncryptionEvent, LinkId, Session, SpeakingFlags, UdpId, VoiceEvent,
@@ -10,13 +10,15 @@ use super::{
 };
 use crate::{
     CloseReaction,
-    dave::{DaveOutput, KeyChange},
+    dave::{DaveOutput, E2eePolicy, KeyChange},
     gateway::{Incoming, Output, Ready, SessionDescription, Verdict, VoiceGateway},
     transport::EncryptionMode,
 };
 
 /// So often in a row the UDP path may fail before the call does.
 const UDP_FAILURES: u32 = 3;
+/// With others in the call, a group is formed or entered within a second or two.
+const STALL: Duration = Duration::from_secs(10);
 
 /// What a fresh session (Identify) brings, and what ends with it. A resume keeps it all.
 #[derive(Debug, Default)]
@@ -29,6 +31,8 @@ pub(super) struct Connection {
     pub(super) media: Option<Media>,
     /// These stay over fresh sessions with the same server.
     refused_modes: Vec<EncryptionMode>,
+    /// When a call that was resumed without a key, and still has none, is begun anew.
+    pub(super) stalls_at: Option<Instant>,
     udp_failures: u32,
 }
 
@@ -108,7 +112,10 @@ impl Session {
                 self.begin_afresh(now);
             }
             Output::Ready(ready) => self.ready(ready, now),
-            Output::Resumed => self.counts.resumes += 1,
+            Output::Resumed => {
+                self.counts.resumes += 1;
+                self.watch_for_a_stall(now);
+            }
             Output::Message(incoming) => self.message(incoming, now),
             Output::Dave { op, payload } => self.dave.binary(now, op, payload),
             Output::Ended { code, verdict } => self.link_ended(code, verdict, now),
@@ -116,9 +123,6 @@ impl Session {
     }
 
     fn link_ended(&mut self, code: Option<u16>, verdict: Verdict, now: Instant) {
-        if self.gateway.as_ref().is_some_and(VoiceGateway::was_healthy) {
-            self.signal.rejoins = 0;
-        }
         let lost = |reaction| VoiceTrouble::LinkLost { code, reaction };
         match verdict {
             Verdict::WaitForSignal => {
@@ -278,6 +282,10 @@ impl Session {
             return self.fail(CallError::NoCommonMode { offered }, now);
         };
         self.connection.udp_failures = 0;
+        let encrypted = description.dave_protocol_version > 0;
+        if !encrypted && self.config.policy == E2eePolicy::Required && self.is_asked() {
+            return self.fail(CallError::NotEncrypted, now);
+        }
         self.take_keys(mode, description.secret_key, now);
         self.dave
             .session_description(now, description.dave_protocol_version);
@@ -299,6 +307,10 @@ impl Session {
             DaveOutput::Keys(KeyChange::Send(key)) => {
                 if let Some(media) = &mut self.connection.media {
                     media.sender.apply(key);
+                    if !media.sender.holds() {
+                        self.pacer.unhold(now);
+                        self.connection.stalls_at = None;
+                    }
                 }
             }
             DaveOutput::Keys(change) => self.receive_keys(change, now),
@@ -320,12 +332,38 @@ impl Session {
         }
     }
 
+    /// A cut may have swallowed what this client had to say about its keys, and the server replays only its own side.
+    fn watch_for_a_stall(&mut self, now: Instant) {
+        let holds = self
+            .connection
+            .media
+            .as_ref()
+            .is_some_and(|media| media.sender.holds());
+        if holds && self.dave.active_version() > 0 {
+            self.connection.stalls_at = Some(now + STALL);
+        }
+    }
+
+    pub(super) fn stall_timeout(&mut self, now: Instant) {
+        if self.connection.stalls_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.connection.stalls_at = None;
+        if !self.people.is_empty()
+            && let Some(gateway) = &mut self.gateway
+        {
+            gateway.identify_again(now);
+            self.trouble(VoiceTrouble::KeysMissing);
+        }
+    }
+
     /// Gives up what one Identify brought. The source of audio stays.
     fn drop_session(&mut self, _now: Instant) {
         self.close_udp();
         self.connection.ready = None;
         self.connection.mode = None;
         self.connection.media = None;
+        self.connection.stalls_at = None;
         self.pacer.stop();
     }
 
@@ -338,6 +376,9 @@ impl Session {
     /// Gives up the connection to the voice server. `leaves`: the people of this channel are no more of interest.
     pub(super) fn drop_connection(&mut self, leaves: bool, now: Instant) {
         if let Some(mut gateway) = self.gateway.take() {
+            if gateway.was_healthy(now) {
+                self.signal.rejoins = 0;
+            }
             gateway.leave();
             self.last_link = gateway.last_id();
             while let Some(output) = gateway.poll() {

@@ -50,6 +50,10 @@ pub enum CallError {
         /// The modes that it named.
         offered: Vec<String>,
     },
+    /// The call is not end-to-end encrypted (a stage channel), and the client's policy asks for that. Choose
+    /// [`E2eePolicy::Preferred`](crate::E2eePolicy::Preferred) to join such calls.
+    #[error("the call is not end-to-end encrypted, and the client's policy requires it")]
+    NotEncrypted,
     /// Close code 4021: too many requests. Wait minutes before the next try.
     #[error(
         "the voice server limits the client's rate (close code 4021): wait some minutes before the next try"
@@ -119,6 +123,10 @@ pub enum VoiceTrouble {
     /// The voice server did not ack a heartbeat in time: the connection is given up and resumed.
     #[error("the voice server did not answer a heartbeat in time")]
     MissedAck,
+    /// After a resume the client still has no key although others are in the call: what it had to say may be lost. A
+    /// fresh session is begun.
+    #[error("the call's keys did not come after the connection was resumed")]
+    KeysMissing,
     /// The voice server's address could not be found out or no datagram came back. It is tried again.
     #[error("the UDP path to the voice server does not work")]
     Udp,

@@ -67,7 +67,10 @@ impl Connection {
         let media = self.media.as_ref();
         let report = media.map(|media| media.sender.poll_timeout());
         let waiting = media.and_then(|media| media.receiver.poll_timeout());
-        [udp, report, waiting].into_iter().flatten().min()
+        [udp, report, waiting, self.stalls_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(super) fn ping_stats(&self) -> Option<PingStats> {
@@ -216,7 +219,7 @@ impl Session {
             match step {
                 Step::Speak(speaking) => {
                     if let Some(gateway) = &mut self.gateway {
-                        gateway.send(gateway::speaking(ssrc, u32::from(speaking)), now);
+                        gateway.send_speaking(ssrc, u32::from(speaking), now);
                     }
                     self.settle(now);
                 }

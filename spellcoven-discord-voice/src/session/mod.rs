@@ -137,6 +137,7 @@ impl Session {
         let actions = &mut self.actions;
         self.people
             .timeout(now, |event| actions.push_back(Action::Event(event)));
+        self.stall_timeout(now);
         self.signal_timeout(now);
         if let Some(gateway) = &mut self.gateway {
             gateway.timeout(now);

@@ -117,6 +117,13 @@ impl Pacer {
         self.drop_held();
     }
 
+    /// There may be a key now: silence that was still to be sent is sent.
+    pub(super) fn unhold(&mut self, now: Instant) {
+        if self.running && self.silence_left > 0 {
+            self.next.get_or_insert(now);
+        }
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.next
     }
@@ -132,9 +139,9 @@ impl Pacer {
                 return Some(step);
             }
             let due = self.next.filter(|next| *next <= now)?;
-            let due = self.skip_missed(due, now);
+            let due = self.skip_missed(due, gate, now);
             let length = self.slot(gate, due);
-            self.next = self.has_more().then_some(due + length).or_else(|| {
+            self.next = self.has_more(gate).then_some(due + length).or_else(|| {
                 let quiet_at = self.last_sent.filter(|_| self.speaking)? + LINGER;
                 Some(quiet_at.max(due + length))
             });
@@ -142,9 +149,9 @@ impl Pacer {
     }
 
     /// Gives up the slots that nobody came for, keeping the schedule's phase.
-    fn skip_missed(&mut self, due: Instant, now: Instant) -> Instant {
+    fn skip_missed(&mut self, due: Instant, gate: Gate, now: Instant) -> Instant {
         let late = now.saturating_duration_since(due);
-        if late <= CATCH_UP || !self.has_more() {
+        if late <= CATCH_UP || !self.has_more(gate) {
             return due;
         }
         let slots = u32::try_from(late.as_nanos() / TICK.as_nanos()).unwrap_or(u32::MAX);
@@ -180,7 +187,7 @@ impl Pacer {
                 }
             }
         }
-        self.pause(due);
+        self.pause(gate, due);
         length
     }
 
@@ -207,22 +214,27 @@ impl Pacer {
     }
 
     /// A slot in which no frame goes out.
-    fn pause(&mut self, due: Instant) {
-        if self.silence_left > 0 {
+    fn pause(&mut self, gate: Gate, due: Instant) {
+        let holds = gate == Gate::Hold;
+        if self.silence_left > 0 && !holds {
             self.silence_left -= 1;
             self.last_sent = Some(due);
             self.steps.push_back(Step::Silence);
         } else if self.speaking && self.last_sent.is_none_or(|last| due >= last + LINGER) {
             self.speak(false);
         }
-        if self.ending && self.held.is_empty() && self.silence_left == 0 {
+        if self.ending && self.held.is_empty() && (holds || self.silence_left == 0) {
             self.ending = false;
             self.steps.push_back(Step::Ended);
         }
     }
 
-    fn has_more(&self) -> bool {
-        self.source.is_some() || self.ending || !self.held.is_empty() || self.silence_left > 0
+    /// Whether there is something to do at each beat. Silence alone waits for its key without one.
+    fn has_more(&self, gate: Gate) -> bool {
+        self.source.is_some()
+            || self.ending
+            || !self.held.is_empty()
+            || (self.silence_left > 0 && gate != Gate::Hold)
     }
 
     fn speak(&mut self, speaking: bool) {

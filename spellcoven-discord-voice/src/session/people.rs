@@ -148,6 +148,11 @@ impl People {
         gone.into_keys().filter_map(left).for_each(tell);
     }
 
+    /// Whether nobody else is known to be in the call.
+    pub(super) fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
     pub(super) fn list(&self) -> Vec<Participant> {
         let list = self.map.iter().filter_map(|(user, person)| {
             Some(Participant {

@@ -50,8 +50,10 @@ pub(super) struct Signal {
     wanted: Option<Id<ChannelMarker>>,
     pub(super) own: Option<Own>,
     server: Option<Named>,
-    /// So many VOICE_STATE_UPDATEs without a channel answer op 4s of ours, and mean nothing else.
+    /// So many VOICE_STATE_UPDATEs without a channel may answer op 4s of ours, and mean nothing else then.
     own_leaves: u32,
+    /// Until when.
+    own_leaves_until: Option<Instant>,
     pending: Option<Pending>,
     /// `disconnect` calls to be answered.
     leavers: u32,
@@ -93,6 +95,7 @@ impl Signal {
             own: None,
             server: None,
             own_leaves: 0,
+            own_leaves_until: None,
             pending: None,
             leavers: 0,
             rejoins: 0,
@@ -123,6 +126,10 @@ impl Signal {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    fn is_own_leave(&self, now: Instant) -> bool {
+        self.own_leaves > 0 && self.own_leaves_until.is_some_and(|until| now <= until)
     }
 
     fn is_in(&self, channel: Id<ChannelMarker>) -> bool {
@@ -179,7 +186,7 @@ impl Session {
             }
             _ => {
                 self.drop_call(now);
-                self.leave_channel();
+                self.leave_channel(now);
                 self.signal.phase = Phase::Leaving { until: now + LEAVE };
             }
         }
@@ -220,15 +227,19 @@ impl Session {
                 self.signal.phase = Phase::Idle;
                 self.answer_leavers();
             }
-            _ if self.signal.own_leaves > 0 => self.signal.own_leaves -= 1,
+            _ if self.signal.is_own_leave(now) => {
+                self.signal.own_leaves -= 1;
+                // If a state came before this, it was the old one's.
+                if let Phase::Joining { .. } = self.signal.phase {
+                    self.signal.own = None;
+                }
+            }
             Phase::Idle => {}
             _ => self.end(EndReason::Removed, ConnectError::Removed, now),
         }
     }
 
     fn present(&mut self, channel: Id<ChannelMarker>, session_id: String, now: Instant) {
-        // Whatever we sent to leave has been answered before this.
-        self.signal.own_leaves = 0;
         if matches!(self.signal.phase, Phase::Idle | Phase::Leaving { .. }) {
             return;
         }
@@ -292,7 +303,7 @@ impl Session {
             let moving = self.signal.pending.as_ref();
             let moving = moving.is_some_and(|asked| !self.signal.is_in(asked.channel));
             // Of our own move the state is still to come; a connection with the old channel would be in vain.
-            if self.signal.phase != Phase::Calling || !moving {
+            if !moving || matches!(self.signal.phase, Phase::Joining { .. }) {
                 self.try_start(now);
             }
         }
@@ -383,7 +394,7 @@ impl Session {
                     // The main gateway may be down; it will say so when it is back.
                     self.signal.phase = Phase::AwaitingServer { until: None };
                 } else {
-                    self.leave_channel();
+                    self.leave_channel(now);
                     self.end(EndReason::NoWord, ConnectError::Removed, now);
                 }
             }
@@ -408,7 +419,7 @@ impl Session {
             }
             _ => {}
         }
-        self.leave_channel();
+        self.leave_channel(now);
         let error = if let_in {
             ConnectError::NoServer
         } else {
@@ -427,7 +438,7 @@ impl Session {
         }
         if self.signal.is_in(pending.channel) {
             if pending.server_until <= now {
-                self.leave_channel();
+                self.leave_channel(now);
                 self.end(EndReason::NoWord, ConnectError::NoServer, now);
             }
         } else if pending.until <= now {
@@ -440,16 +451,17 @@ impl Session {
 
     /// Leaves and joins again, for credentials that work.
     pub(super) fn rejoin(&mut self, code: Option<u16>, now: Instant) {
-        let channel = self.signal.own.as_ref().map(|own| own.channel);
-        let Some(channel) = channel.or(self.signal.wanted) else {
+        let asked = self.signal.pending.as_ref().map(|pending| pending.channel);
+        let own = self.signal.own.as_ref().map(|own| own.channel);
+        let Some(channel) = asked.or(own).or(self.signal.wanted) else {
             return;
         };
+        self.drop_connection(false, now);
         if self.signal.closed || self.signal.rejoins >= REJOINS {
             return self.fail(CallError::SessionRefused { code }, now);
         }
         self.signal.rejoins += 1;
-        self.drop_connection(false, now);
-        self.leave_channel();
+        self.leave_channel(now);
         self.signal.own = None;
         self.signal.server = None;
         self.signal.phase = Phase::Joining { until: now + JOIN };
@@ -481,7 +493,7 @@ impl Session {
     /// It went wrong for good: leaves.
     pub(super) fn fail(&mut self, error: CallError, now: Instant) {
         tracing::warn!(%error, "the call failed");
-        self.leave_channel();
+        self.leave_channel(now);
         let answer = ConnectError::Failed(error.clone());
         self.end(EndReason::Failed(error), answer, now);
     }
@@ -507,9 +519,10 @@ impl Session {
         self.signal.phase = Phase::Idle;
     }
 
-    fn leave_channel(&mut self) {
+    fn leave_channel(&mut self, now: Instant) {
         if !self.signal.closed {
             self.signal.own_leaves += 1;
+            self.signal.own_leaves_until = Some(now + LEAVE);
             self.request(None);
         }
     }
@@ -528,6 +541,11 @@ impl Session {
         if self.signal.pending.take().is_some() {
             self.actions.push_back(Action::Connected(result));
         }
+    }
+
+    /// Whether a `connect` waits for the call to be up.
+    pub(super) fn is_asked(&self) -> bool {
+        self.signal.is_connecting_as_asked()
     }
 
     /// The call is up: that answers a `connect` to its channel.

@@ -2,9 +2,11 @@
 
 mod audio;
 mod calls;
+mod encryption;
 mod joining;
 mod links;
 mod people;
+mod storms;
 
 use core::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -65,6 +67,7 @@ struct Rig {
     now: Instant,
     said: Vec<Action>,
     link: Option<LinkId>,
+    is_open: bool,
     url: String,
     udp: Option<UdpId>,
     /// The latest key, and what it opens.
@@ -73,6 +76,8 @@ struct Rig {
     beats: Vec<Value>,
     /// Whether the rig acks heartbeats.
     acks: bool,
+    /// Whether datagrams are not looked into.
+    lenient: bool,
 }
 
 impl Rig {
@@ -83,12 +88,14 @@ impl Rig {
             now,
             said: Vec::new(),
             link: None,
+            is_open: false,
             url: String::new(),
             udp: None,
             opener: None,
             datagrams: Vec::new(),
             beats: Vec::new(),
             acks: true,
+            lenient: false,
         }
     }
 
@@ -111,10 +118,21 @@ impl Rig {
         while let Some(action) = self.session.poll() {
             match &action {
                 Action::OpenLink { id, url } => {
+                    assert!(self.link.is_none(), "one link at a time");
                     self.link = Some(*id);
+                    self.is_open = false;
                     self.url.clone_from(url);
                 }
-                Action::OpenUdp { id, .. } => self.udp = Some(*id),
+                Action::Job(_) => {
+                    if let Action::Job(job) = action {
+                        self.session.job_done(self.now, job.run());
+                    }
+                    continue;
+                }
+                Action::OpenUdp { id, .. } => {
+                    assert!(self.udp.is_none(), "one socket at a time");
+                    self.udp = Some(*id);
+                }
                 Action::CloseUdp { id } => {
                     assert_eq!(self.udp.take(), Some(*id));
                 }
@@ -156,6 +174,7 @@ impl Rig {
         match bytes {
             [0, 1, ..] => return Sent::Discovery,
             [0x13, 0x37, 0xca, 0xfe, ..] => return Sent::Ping,
+            _ if self.lenient => return Sent::Rtcp,
             _ => {}
         }
         let opener = self.opener.as_mut().expect("media need a key");
@@ -197,6 +216,7 @@ impl Rig {
     }
 
     fn open(&mut self) {
+        self.is_open = true;
         self.session.link_opened(self.now, self.link());
         self.listen();
     }
@@ -246,10 +266,14 @@ impl Rig {
     }
 
     fn describe(&mut self, key: u8) {
+        self.describe_version(key, 0);
+    }
+
+    fn describe_version(&mut self, key: u8, version: u16) {
         let mode = EncryptionMode::AeadAes256GcmRtpSize;
         self.opener = Some(Opener::new(mode, &TransportKey::new([key; 32])));
         self.json(json!({"op": 4, "seq": 1, "d": {
-            "mode": mode.name(), "secret_key": vec![key; 32], "dave_protocol_version": 0,
+            "mode": mode.name(), "secret_key": vec![key; 32], "dave_protocol_version": version,
         }}));
     }
 

@@ -14,20 +14,20 @@ const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
 
 /// Gives what is put in; when empty, it is idle or at its end.
 #[derive(Clone, Default)]
-struct Script(Arc<Mutex<(std::collections::VecDeque<u8>, bool)>>);
+pub(super) struct Script(Arc<Mutex<(std::collections::VecDeque<u8>, bool)>>);
 
 impl Script {
-    fn say(&self, frames: impl IntoIterator<Item = u8>) -> &Self {
+    pub(super) fn say(&self, frames: impl IntoIterator<Item = u8>) -> &Self {
         self.0.lock().unwrap().0.extend(frames);
         self
     }
 
-    fn end(&self) -> &Self {
+    pub(super) fn end(&self) -> &Self {
         self.0.lock().unwrap().1 = true;
         self
     }
 
-    fn source(&self) -> Option<Box<dyn AudioSource>> {
+    pub(super) fn source(&self) -> Option<Box<dyn AudioSource>> {
         Some(Box::new(self.clone()))
     }
 
