@@ -95,16 +95,6 @@ impl Receiver {
         self.opener.rekey(mode, key);
     }
 
-    /// From now on receives, or does not. Frames that wait are dropped when it
-    /// ceases, and the figures of each stream begin anew.
-    pub(crate) fn set_wanted(&mut self, wanted: bool) {
-        if self.wanted == wanted {
-            return;
-        }
-        self.wanted = wanted;
-        self.sources.restart();
-    }
-
     /// Takes a datagram from the voice server that [`DatagramKind::of`] calls
     /// RTP or RTCP. It is decrypted in place.
     pub(crate) fn datagram(

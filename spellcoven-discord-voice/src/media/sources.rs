@@ -131,18 +131,6 @@ impl Sources {
         }
     }
 
-    /// Forgets all but whose the SSRCs are.
-    pub(super) fn restart(&mut self) {
-        for source in self.by_ssrc.values_mut() {
-            let fresh = Source::new(source.user);
-            self.gone
-                .add(&std::mem::replace(source, fresh).into_stats());
-        }
-        self.by_ssrc.retain(|_, source| source.user.is_some());
-        self.unknown = 0;
-        self.waiting = 0;
-    }
-
     /// Hands each waiting frame of a user, in order, to `open`, which gives back
     /// what still has to wait.
     pub(super) fn retry(

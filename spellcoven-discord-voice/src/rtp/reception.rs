@@ -94,10 +94,6 @@ impl Reception {
         self.last_sr = Some((ntp, now));
     }
 
-    pub(crate) fn received(&self) -> u64 {
-        self.received
-    }
-
     /// Packets that came after one with a higher number.
     pub(crate) fn late(&self) -> u64 {
         self.late

@@ -98,8 +98,7 @@ impl Sealer {
         matches!(self.cipher, Cipher::RtpSize(_))
     }
 
-    /// How many packets the key may still encrypt. The legacy mode counts
-    /// otherwise; there this number says nothing.
+    #[cfg(test)]
     pub(crate) fn remaining(&self) -> u64 {
         self.remaining
     }
