@@ -10,8 +10,13 @@
 #[path = "api/support.rs"]
 mod support;
 
+#[cfg(feature = "gateway")]
+#[path = "api/client.rs"]
+mod client;
 #[path = "api/client_net.rs"]
 mod client_net;
+#[path = "api/client_promises.rs"]
+mod client_promises;
 #[cfg(feature = "gateway")]
 #[path = "api/client_signal.rs"]
 mod client_signal;

@@ -73,6 +73,10 @@ pub(super) struct Pacer {
     running: bool,
     steps: VecDeque<Step>,
     silence_left: u8,
+    /// Whether anything was said on this connection.
+    announced: bool,
+    /// The next slot stays empty.
+    lead_in: bool,
     /// What op 5 said last on this connection.
     speaking: bool,
     last_sent: Option<Instant>,
@@ -86,7 +90,9 @@ impl Pacer {
         self.drop_held();
         self.ending = false;
         self.source = source;
-        if self.running && (self.source.is_some() || self.silence_left > 0) {
+        if self.running && self.source.is_some() && !self.announced {
+            self.announce(now);
+        } else if self.running && (self.source.is_some() || self.silence_left > 0) {
             self.next.get_or_insert(now);
         }
     }
@@ -97,19 +103,29 @@ impl Pacer {
         self.stop();
         self.running = true;
         if announce {
-            self.speak(true);
             self.silence_left = SILENCE_FRAMES;
-            self.last_sent = Some(now);
         }
         if announce || self.source.is_some() {
-            self.next = Some(now);
+            self.announce(now);
         }
+    }
+
+    /// Says op 5 for the first time on a connection, a slot before the first frame: the two take different ways, and
+    /// audio that is there before op 5 is dropped.
+    fn announce(&mut self, now: Instant) {
+        self.announced = true;
+        self.lead_in = true;
+        self.last_sent = Some(now);
+        self.speak(true);
+        self.next = Some(now);
     }
 
     /// The connection is gone. The source stays where it is.
     pub(super) fn stop(&mut self) {
         self.running = false;
         self.next = None;
+        self.announced = false;
+        self.lead_in = false;
         self.speaking = false;
         self.silence_left = 0;
         self.last_sent = None;
@@ -161,6 +177,9 @@ impl Pacer {
 
     /// One slot; gives its length.
     fn slot(&mut self, gate: Gate, due: Instant) -> Duration {
+        if std::mem::take(&mut self.lead_in) {
+            return TICK;
+        }
         let fresh = self.pull();
         let mut length = fresh.as_ref().map_or(TICK, duration);
         match gate {

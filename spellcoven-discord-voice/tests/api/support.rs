@@ -13,9 +13,9 @@ use spellcoven_discord_gateway::{
 };
 use spellcoven_discord_sim::{Bot, ChannelId, GuildId, Sim, SimBuilder, VoicePort};
 use spellcoven_discord_voice::{
-    AudioSource, BoxFuture, ChannelMarker, DatagramSocket, DiscordRtcClient,
-    DiscordRtcClientBuilder, EventStream, GuildMarker, Id, NextFrame, OpusFrame, UdpOptions,
-    UserMarker, VoiceConnector, VoiceEvent, VoiceRouter, VoiceStream,
+    AudioSource, AudioStream, BoxFuture, ChannelMarker, DatagramSocket, DiscordRtcClient,
+    DiscordRtcClientBuilder, EventStream, GuildMarker, Id, NextFrame, OpusFrame, ReceiveMode,
+    UdpOptions, UserMarker, VoiceConnector, VoiceEvent, VoiceRouter, VoiceStream,
 };
 
 /// Each dial is a pipe into the simulator, each UDP socket a port of it.
@@ -181,6 +181,16 @@ impl Room {
 }
 
 impl Member {
+    /// Plays so many frames, and waits until they are sent.
+    pub(crate) async fn say(&self, frames: u32) {
+        let mut events = self.client.events();
+        self.client.play(Counted::new(frames));
+        event(&mut events, |event| {
+            matches!(event, VoiceEvent::SourceEnded).then_some(())
+        })
+        .await;
+    }
+
     /// Ends the main gateway session for good.
     pub(crate) fn shut_down(&self) {
         self.shard.shutdown(Shutdown::EndSession);
@@ -193,6 +203,16 @@ pub(crate) fn channel_id(id: ChannelId) -> Id<ChannelMarker> {
 
 pub(crate) fn guild_id(id: GuildId) -> Id<GuildMarker> {
     Id::new(u64::from(id))
+}
+
+/// The places of what is heard of a user until nothing has come for a second.
+pub(crate) async fn places(heard: &mut AudioStream, of: &Member) -> Vec<u32> {
+    let mut places = Vec::new();
+    while let Ok(Some(packet)) = tokio::time::timeout(Duration::from_secs(1), heard.next()).await {
+        assert_eq!(packet.user_id, of.user_id);
+        places.extend(packet.opus().and_then(Counted::place));
+    }
+    places
 }
 
 /// So many frames whose bytes tell their place; then the end.
@@ -233,6 +253,16 @@ impl AudioSource for Counted {
         self.next += 1;
         NextFrame::Frame(Self::frame(self.next - 1))
     }
+}
+
+/// Receives Opus frames as they come.
+pub(crate) fn raw(builder: DiscordRtcClientBuilder) -> DiscordRtcClientBuilder {
+    builder.receive(ReceiveMode::Raw)
+}
+
+/// Leaves the settings as they are.
+pub(crate) fn plain(builder: DiscordRtcClientBuilder) -> DiscordRtcClientBuilder {
+    builder
 }
 
 /// The first event that answers, within half a minute of virtual time.

@@ -9,6 +9,6 @@ pub use delay::JitterConfig;
 pub use jitter::JitterStats;
 pub(crate) use jitter::{JitterBuffer, JitterPacket, Playout};
 #[cfg(feature = "opus")]
-pub use playout::PlayoutStats;
-#[cfg(feature = "opus")]
 pub(crate) use playout::Mixdown;
+#[cfg(feature = "opus")]
+pub use playout::PlayoutStats;
