@@ -10,6 +10,27 @@
 #[path = "api/support.rs"]
 mod support;
 
+#[path = "api/audio_support.rs"]
+mod audio_support;
+#[cfg(feature = "opus")]
+#[path = "api/dsp.rs"]
+mod dsp;
+
+#[path = "api/audio_broadcast.rs"]
+mod audio_broadcast;
+#[cfg(feature = "opus")]
+#[path = "api/audio_codec.rs"]
+mod audio_codec;
+#[path = "api/audio_inputs.rs"]
+mod audio_inputs;
+#[cfg(feature = "opus")]
+#[path = "api/audio_pcm.rs"]
+mod audio_pcm;
+#[path = "api/audio_player.rs"]
+mod audio_player;
+#[cfg(feature = "opus")]
+#[path = "api/audio_player_mix.rs"]
+mod audio_player_mix;
 #[cfg(feature = "gateway")]
 #[path = "api/client.rs"]
 mod client;

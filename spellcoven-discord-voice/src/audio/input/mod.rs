@@ -141,7 +141,21 @@ pub(crate) fn samples_of(time: Duration) -> u64 {
     u64::try_from(time.as_nanos() * 48 / 1_000_000).unwrap_or(u64::MAX)
 }
 
-/// The time of so many samples at 48 kHz.
+/// The time of so many samples at 48 kHz, rounded up, so that [`samples_of`] gives them back.
 pub(crate) fn time_of(samples: u64) -> Duration {
-    Duration::from_nanos(u64::try_from(u128::from(samples) * 1_000_000 / 48).unwrap_or(u64::MAX))
+    let nanos = (u128::from(samples) * 1_000_000).div_ceil(48);
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_and_time_turn_into_one_another() {
+        for samples in (0..5000).chain([123_456_789_123]) {
+            assert_eq!(samples_of(time_of(samples)), samples);
+        }
+        assert_eq!(time_of(960), Duration::from_millis(20));
+    }
 }

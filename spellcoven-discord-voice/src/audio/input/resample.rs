@@ -7,6 +7,9 @@ use rubato::{
 
 use crate::audio::{FRAME_SAMPLES, InputError, SAMPLE_RATE};
 
+/// Samples of input under the filter at once.
+const FILTER: usize = 128;
+
 /// Turns stereo at some rate into stereo at 48 kHz, 20 ms at a time.
 pub(super) struct Resampler {
     inner: Async<f32>,
@@ -30,11 +33,20 @@ impl Resampler {
         } else {
             (160, SincInterpolationType::Cubic)
         };
-        let parameters = SincInterpolationParameters::new(128, WindowFunction::BlackmanHarris2)
+        let parameters = SincInterpolationParameters::new(FILTER, WindowFunction::BlackmanHarris2)
             .oversampling_factor(factor)
             .interpolation(interpolation);
+        let ratio = f64::from(SAMPLE_RATE) / f64::from(rate);
+        // The first sample out is one step past half the filter before the input, and
+        // `Nearest` is one filter of the table ahead besides (measured; `output_delay` of
+        // rubato 5.1 leaves both out). The rest, below a sample, cannot be heard.
+        let ahead = match interpolation {
+            SincInterpolationType::Nearest => ratio / factor as f64,
+            _ => 0.0,
+        };
+        let delay = (FILTER as f64 / 2.0 * ratio - 1.0 - ahead).round() as usize;
         let inner = Async::new_sinc(
-            f64::from(SAMPLE_RATE) / f64::from(rate),
+            ratio,
             1.0,
             &parameters,
             FRAME_SAMPLES,
@@ -42,7 +54,6 @@ impl Resampler {
             FixedAsync::Output,
         )
         .map_err(|_| InputError::Unsupported("this sample rate"))?;
-        let delay = inner.output_delay();
         Ok(Resampler { inner, delay })
     }
 

@@ -268,3 +268,7 @@ impl std::fmt::Debug for Mixdown {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "playout_tests.rs"]
+mod tests;
