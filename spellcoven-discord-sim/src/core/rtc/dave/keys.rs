@@ -77,10 +77,13 @@ impl ServerKeys {
         let bare = payload
             .strip_prefix(&WRAPPED_KEY_PACKAGE)
             .unwrap_or(payload);
+        if !super::wire::is_key_package(bare) {
+            return Err("a key package that cannot be read");
+        }
         let package = KeyPackageIn::tls_deserialize_exact_bytes(bare)
             .map_err(|_| "a key package that cannot be read")?
             .validate(self.0.crypto.crypto(), ProtocolVersion::Mls10)
-            .map_err(|_| "a key package that does not hold (signature, keys or extensions)")?;
+            .map_err(|_| "a key package that does not hold (signature or keys)")?;
         if package.ciphersuite() != SUITE {
             return Err("a key package of another ciphersuite");
         }

@@ -1,9 +1,12 @@
 //! What openmls does not show: the proposal references of a commit, and a Welcome cut down to one reader.
 //!
+//! Nothing that a client sends goes to openmls before its vectors were walked here: the codec it uses panics over lengths
+//! that run past the end in builds with debug assertions (tls_codec 0.4.2, `VLBytes`).
+//!
 //! See: RFC 9420, 2.1.2 (vectors), 6 (framing), 12.4 (commit), 12.4.3.1 (welcome).
 
-use openmls::prelude::MlsMessageIn;
-use openmls::prelude::tls_codec::DeserializeBytes as _;
+/// MLS 1.0.
+const MLS_1_0: u16 = 1;
 
 /// Reads from the front; every method is `None` when the bytes run out.
 struct Reader<'a>(&'a [u8]);
@@ -90,11 +93,11 @@ pub(super) struct Commit<'a> {
     /// The references of the proposals, in order.
     pub(super) references: Vec<&'a [u8]>,
     /// The committer's new leaf, if the commit has a path.
-    pub(super) new_leaf: Option<NewLeaf<'a>>,
+    pub(super) new_leaf: Option<Leaf<'a>>,
 }
 
 #[derive(Debug, PartialEq)]
-pub(super) struct NewLeaf<'a> {
+pub(super) struct Leaf<'a> {
     pub(super) signature_key: &'a [u8],
     pub(super) credential_type: u16,
     pub(super) identity: &'a [u8],
@@ -131,24 +134,23 @@ impl Welcome<'_> {
     }
 }
 
-/// Splits the payload of op 28: the commit's bytes, and the welcome's, which may be none.
-pub(super) fn split(payload: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
-    // The end of a commit is found only by walking it whole.
-    let (_, rest) =
-        MlsMessageIn::tls_deserialize_bytes(payload).map_err(|_| "a commit that cannot be read")?;
-    payload
-        .split_at_checked(payload.len().saturating_sub(rest.len()))
-        .ok_or("a commit that cannot be read")
+/// Reads the payload of op 28: the commit, its bytes, and those of the welcome, which may be none.
+pub(super) fn read_commit(payload: &[u8]) -> Result<(Commit<'_>, &[u8], &[u8]), &'static str> {
+    let mut reader = Reader(payload);
+    let commit = walk_commit(&mut reader)?;
+    let (bytes, welcome) = payload
+        .split_at_checked(payload.len() - reader.0.len())
+        .ok_or(CUT)?;
+    Ok((commit, bytes, welcome))
 }
 
-pub(super) fn read_commit(bytes: &[u8]) -> Result<Commit<'_>, &'static str> {
-    const VERSION: u16 = 1;
+const CUT: &str = "a commit that ends early";
+
+fn walk_commit<'a>(reader: &mut Reader<'a>) -> Result<Commit<'a>, &'static str> {
     const PUBLIC_MESSAGE: u16 = 1;
     const FROM_MEMBER: u8 = 1;
     const COMMIT: u8 = 3;
-    const CUT: &str = "a commit that ends early";
-    let mut reader = Reader(bytes);
-    if reader.u16().ok_or(CUT)? != VERSION {
+    if reader.u16().ok_or(CUT)? != MLS_1_0 {
         return Err("a commit of another MLS version");
     }
     if reader.u16().ok_or(CUT)? != PUBLIC_MESSAGE {
@@ -167,9 +169,18 @@ pub(super) fn read_commit(bytes: &[u8]) -> Result<Commit<'_>, &'static str> {
     let references = read_references(reader.vector().ok_or(CUT)?)?;
     let new_leaf = match reader.u8().ok_or(CUT)? {
         0 => None,
-        1 => Some(read_new_leaf(&mut reader).ok_or(CUT)?),
+        1 => {
+            let leaf = read_leaf(reader).ok_or(CUT)?;
+            // The encrypted path secrets.
+            reader.vector().ok_or(CUT)?;
+            Some(leaf)
+        }
         _ => return Err("a commit whose path flag is neither 0 nor 1"),
     };
+    // Signature, confirmation tag, membership tag.
+    for _ in 0..3 {
+        reader.vector().ok_or(CUT)?;
+    }
     Ok(Commit {
         group_id,
         epoch,
@@ -193,16 +204,58 @@ fn read_references(bytes: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
     Ok(references)
 }
 
-fn read_new_leaf<'a>(reader: &mut Reader<'a>) -> Option<NewLeaf<'a>> {
+/// A leaf, to its end.
+///
+/// See: RFC 9420, 7.2.
+fn read_leaf<'a>(reader: &mut Reader<'a>) -> Option<Leaf<'a>> {
+    const KEY_PACKAGE: u8 = 1;
+    const COMMIT: u8 = 3;
     reader.vector()?;
     let signature_key = reader.vector()?;
     let credential_type = reader.u16()?;
     let identity = reader.vector()?;
-    Some(NewLeaf {
+    // Capabilities: versions, suites, extensions, proposals, credentials; all of two bytes each.
+    for _ in 0..5 {
+        reader
+            .vector()
+            .filter(|list| list.len().is_multiple_of(2))?;
+    }
+    match reader.u8()? {
+        KEY_PACKAGE => {
+            reader.take(16)?;
+        }
+        COMMIT => {
+            reader.vector()?;
+        }
+        _ => return None,
+    }
+    // DAVE has no extensions in leaves.
+    reader.vector().filter(|extensions| extensions.is_empty())?;
+    reader.vector()?;
+    Some(Leaf {
         signature_key,
         credential_type,
         identity,
     })
+}
+
+/// Whether a bare key package has the form of one, so that openmls may look at it.
+///
+/// See: RFC 9420, 10.
+pub(super) fn is_key_package(bytes: &[u8]) -> bool {
+    let walk = || {
+        let mut reader = Reader(bytes);
+        if reader.u16()? != MLS_1_0 {
+            return None;
+        }
+        reader.u16()?;
+        reader.vector()?;
+        read_leaf(&mut reader)?;
+        reader.vector().filter(|extensions| extensions.is_empty())?;
+        reader.vector()?;
+        reader.0.is_empty().then_some(())
+    };
+    walk().is_some()
 }
 
 pub(super) fn read_welcome(bytes: &[u8]) -> Option<Welcome<'_>> {
@@ -253,9 +306,9 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_bytes_make_the_readers_panic(bytes: Vec<u8>) {
-            let _ = split(&bytes);
             let _ = read_commit(&bytes);
             let _ = read_welcome(&bytes);
+            let _ = is_key_package(&bytes);
         }
     }
 }

@@ -94,11 +94,6 @@ impl Connection {
         &self.e2ee
     }
 
-    #[cfg(test)]
-    pub(super) fn forget_speakers(&mut self) {
-        self.speakers.clear();
-    }
-
     /// When [`timeout`](Self::timeout) is wanted.
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
         let heartbeat = self.heartbeat.map(|(_, due)| due);

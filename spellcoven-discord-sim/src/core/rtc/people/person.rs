@@ -294,13 +294,6 @@ impl Person {
         connection.is_some_and(|connection| !connection.out.is_empty())
     }
 
-    #[cfg(test)]
-    pub(super) fn forget_speakers(&mut self) {
-        if let Some(connection) = &mut self.connection {
-            connection.forget_speakers();
-        }
-    }
-
     fn record(&mut self, now: Duration, verdicts: impl IntoIterator<Item = Verdict>) {
         for (from, fate) in verdicts {
             self.ears.record(now, from, fate, self.settings.keep);

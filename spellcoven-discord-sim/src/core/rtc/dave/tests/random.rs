@@ -74,7 +74,7 @@ fn take(call: &mut Call, step: Step) {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 12,
+        cases: 10,
         max_shrink_iters: 400,
         ..ProptestConfig::default()
     })]

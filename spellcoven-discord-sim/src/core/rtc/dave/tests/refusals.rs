@@ -113,14 +113,14 @@ fn commits_that_do_not_hold_are_dropped() {
         refused(&mut call, 2, &commit),
         "of another leaf than the sender's"
     );
-    assert_eq!(refused(&mut call, 1, &[]), "a commit that cannot be read");
+    assert_eq!(refused(&mut call, 1, &[]), "a commit that ends early");
     let mut other_group = commit.clone();
     other_group[6] ^= 1;
     assert_eq!(refused(&mut call, 1, &other_group), "of another group");
     let mut other_epoch = commit.clone();
     other_epoch[20] ^= 1;
     assert_eq!(refused(&mut call, 1, &other_epoch), "of another epoch");
-    let welcome = super::super::wire::split(&commit).unwrap().1.len();
+    let welcome = super::super::wire::read_commit(&commit).unwrap().2.len();
     let without_welcome = &commit[..commit.len() - welcome];
     assert_eq!(
         refused(&mut call, 1, without_welcome),
@@ -198,8 +198,7 @@ fn a_commit_with_a_path_must_keep_the_committers_key() {
     call.leave(3);
     while call.receive(1) {}
     let commit = on_its_way(&call, 1, op::COMMIT_WELCOME);
-    let (bytes, _) = super::super::wire::split(&commit).unwrap();
-    let read = super::super::wire::read_commit(bytes).unwrap();
+    let (read, _, _) = super::super::wire::read_commit(&commit).unwrap();
     let leaf = read.new_leaf.expect("a Remove makes a path");
     assert_eq!(leaf.identity, 1_u64.to_be_bytes());
     let place = leaf.signature_key.as_ptr() as usize - commit.as_ptr() as usize;
@@ -282,4 +281,32 @@ fn messages_out_of_place_are_complained_of() {
     call.group.leave(call.now, 9);
     call.collect();
     assert_eq!(call.complaints.len(), 4);
+}
+
+#[test]
+fn no_bytes_of_a_client_make_the_server_panic() {
+    let mut call = Call::of(&[1, 2]);
+    call.join(3);
+    let package = on_its_way(&call, 3, op::KEY_PACKAGE);
+    call.send(3);
+    while call.receive(1) {}
+    let commit = on_its_way(&call, 1, op::COMMIT_WELCOME);
+    for (op, message) in [(op::KEY_PACKAGE, package), (op::COMMIT_WELCOME, commit)] {
+        for place in 0..message.len() {
+            let bits: &[u8] = if place < 80 { &[0, 6, 7] } else { &[6] };
+            for bit in bits {
+                let mut turned = message.clone();
+                turned[place] ^= 1 << bit;
+                call.group.join(call.now, 9, 1);
+                for user in [1, 9] {
+                    if op == op::COMMIT_WELCOME || user == 9 {
+                        call.group.binary(call.now, user, op, &turned);
+                    }
+                }
+            }
+            call.group.join(call.now, 9, 1);
+            call.group.binary(call.now, 9, op, &message[..place]);
+            call.collect();
+        }
+    }
 }
