@@ -34,6 +34,12 @@ mod audio_player_mix;
 #[cfg(feature = "gateway")]
 #[path = "api/client.rs"]
 mod client;
+#[cfg(all(feature = "gateway", feature = "opus"))]
+#[path = "api/client_audio.rs"]
+mod client_audio;
+#[cfg(feature = "gateway")]
+#[path = "api/client_faults.rs"]
+mod client_faults;
 #[path = "api/client_net.rs"]
 mod client_net;
 #[path = "api/client_promises.rs"]
