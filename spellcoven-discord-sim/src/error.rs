@@ -31,7 +31,10 @@ pub enum SimError {
     /// The person may not see or join the channel.
     #[error("user {0} may not join channel {1}")]
     NotAllowed(UserId, ChannelId),
-    /// The user is a person, and the action is for bots, or the other way round.
+    /// The user is a bot, and the action is for people: a bot has a client of its own.
+    #[error("user {0} is not a person")]
+    NotAPerson(UserId),
+    /// The user is a person, and the action is for bots.
     #[error("user {0} is not a bot")]
     NotABot(UserId),
 }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::core::{MediaCounts, MediaFaults, VoiceFault, VoiceServerId, VoiceServerView};
+use crate::core::{
+    HeardFrame, HeardSummary, MediaCounts, MediaFaults, Speech, VoiceFault, VoiceServerId,
+    VoiceServerView,
+};
 use crate::error::SimError;
 use crate::ids::{ChannelId, GuildId, UserId};
 use crate::sim::Sim;
@@ -45,6 +48,63 @@ impl Sim {
     /// one.
     pub fn renew_voice_servers(&self, guild: GuildId, user: Option<UserId>) -> usize {
         self.with(|world| world.renew_voice_servers(guild, user))
+    }
+}
+
+/// People who talk and listen.
+impl Sim {
+    /// A person who is in voice says something, in the place of what they were saying. Their client connects to the call
+    /// if it has not.
+    ///
+    /// # Errors
+    /// [`SimError::UnknownUser`], [`SimError::NotInVoice`], [`SimError::NotAPerson`].
+    pub fn talk(&self, person: UserId, speech: Speech) -> Result<(), SimError> {
+        self.keep_voice_time();
+        self.with(|world| world.talk(person, speech))
+    }
+
+    /// A person stops talking, with five frames of silence.
+    pub fn hush(&self, person: UserId) {
+        self.with(|world| world.hush(person));
+    }
+
+    /// A person who is in voice keeps what they hear from now on, or no longer. Their client connects to the call if it
+    /// has not.
+    ///
+    /// # Errors
+    /// [`SimError::UnknownUser`], [`SimError::NotInVoice`], [`SimError::NotAPerson`].
+    pub fn set_listening(&self, person: UserId, on: bool) -> Result<(), SimError> {
+        self.keep_voice_time();
+        self.with(|world| world.set_listening(person, on))
+    }
+
+    /// The last frames that a person heard of a user, decrypted, in the order of arrival.
+    #[must_use]
+    pub fn heard(&self, person: UserId, from: impl Into<UserId>) -> Vec<HeardFrame> {
+        self.with(|world| world.heard(person, from.into()))
+    }
+
+    /// Counts of all whom a person heard.
+    #[must_use]
+    pub fn heard_of(&self, person: UserId) -> BTreeMap<UserId, HeardSummary> {
+        self.with(|world| world.heard_of(person))
+    }
+
+    /// A person forgets what they heard.
+    pub fn forget_heard(&self, person: UserId) {
+        self.with(|world| world.forget_heard(person));
+    }
+
+    /// The voice privacy code that a person's client shows; `None` outside of an encrypted call.
+    #[must_use]
+    pub fn privacy_code(&self, person: UserId) -> Option<String> {
+        self.with(|world| world.privacy_code(person))
+    }
+
+    /// Whether a person is saying something, the closing silence included.
+    #[must_use]
+    pub fn is_talking(&self, person: UserId) -> bool {
+        self.with(|world| world.is_talking(person))
     }
 }
 

@@ -47,6 +47,8 @@ mod api {
     mod voice_media;
     #[cfg(feature = "voice")]
     mod voice_moves;
+    #[cfg(feature = "voice")]
+    mod voice_people;
     #[cfg(all(feature = "voice", feature = "tls"))]
     mod voice_ports;
     #[cfg(feature = "voice")]

@@ -99,6 +99,14 @@ pub(super) fn act(call: &Call<'_>, method: &str, path: &str) -> Answer {
         ("POST", "ban") => limits::ban(call),
         ("POST", "clear") => limits::clear(call),
         #[cfg(feature = "voice")]
+        ("POST", "voice/talk") => super::voice::talk(call),
+        #[cfg(feature = "voice")]
+        ("POST", "voice/hush") => super::voice::hush(call),
+        #[cfg(feature = "voice")]
+        ("POST", "voice/listen") => super::voice::listen(call),
+        #[cfg(feature = "voice")]
+        ("GET", "voice/heard") => super::voice::heard(call),
+        #[cfg(feature = "voice")]
         ("POST", "rtp_loss") => super::voice::loss(call),
         #[cfg(feature = "voice")]
         ("POST", "media") => super::voice::media(call),

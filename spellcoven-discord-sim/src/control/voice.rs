@@ -6,7 +6,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::act::{Call, Done, ok, refused, to_json};
-use crate::{ChannelId, MediaFaults, UserId, VoiceFault, VoiceServerId};
+use crate::{
+    ChannelId, HeardSummary, MediaFaults, Speech, SpeechError, UserId, VoiceFault, VoiceServerId,
+    decode, tone_share,
+};
+
+/// Bytes of a file that someone says.
+const FILE_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// Does something to the user who is named, or to everyone who has a voice connection. Someone who is nobody is an error.
 fn strike(call: &Call<'_>, user: Option<UserId>, fault: impl Fn(UserId)) -> Done {
@@ -145,4 +151,132 @@ pub(super) fn server_update(call: &Call<'_>) -> Done {
 /// What was counted of everyone's media.
 pub(super) fn counts(call: &Call<'_>) -> Done {
     to_json(call.sim.media())
+}
+
+#[derive(Deserialize)]
+struct Talk {
+    user_id: UserId,
+    /// Hertz, in both ears.
+    tone: Option<u32>,
+    left: Option<u32>,
+    right: Option<u32>,
+    /// Path of an Ogg Opus file, as the simulator sees it.
+    file: Option<std::path::PathBuf>,
+    /// The same as bytes, in base64.
+    ogg: Option<String>,
+    #[serde(default)]
+    repeat: bool,
+}
+
+impl Talk {
+    fn speech(&self) -> Result<Speech, (u16, String)> {
+        use base64::Engine as _;
+        let wrong = |error: SpeechError| (400, error.to_string());
+        let bytes = match (&self.file, &self.ogg) {
+            (Some(path), None) => {
+                let told = |error: std::io::Error| (400, format!("{}: {error}", path.display()));
+                let size = std::fs::metadata(path).map_err(told)?.len();
+                if size > FILE_LIMIT {
+                    return Err((400, format!("the file has more than {FILE_LIMIT} bytes")));
+                }
+                std::fs::read(path).map_err(told)?
+            }
+            (None, Some(text)) => base64::engine::general_purpose::STANDARD
+                .decode(text)
+                .map_err(|error| (400, error.to_string()))?,
+            (None, None) => {
+                let (left, right) = (self.left.or(self.tone), self.right.or(self.tone));
+                if left.is_none() && right.is_none() {
+                    return Err((400, "give a tone, left and right, file or ogg".to_owned()));
+                }
+                return Speech::tone(left.unwrap_or(0), right.unwrap_or(0)).map_err(wrong);
+            }
+            (Some(_), Some(_)) => return Err((400, "give file or ogg, not both".to_owned())),
+        };
+        let speech = Speech::ogg_opus(&bytes).map_err(wrong)?;
+        Ok(if self.repeat {
+            speech.repeated()
+        } else {
+            speech
+        })
+    }
+}
+
+/// A person says a tone or a file.
+pub(super) fn talk(call: &Call<'_>) -> Done {
+    let wanted: Talk = call.body()?;
+    let speech = wanted.speech()?;
+    call.sim.talk(wanted.user_id, speech).map_err(refused)?;
+    ok()
+}
+
+#[derive(Deserialize)]
+struct One {
+    user_id: UserId,
+    on: Option<bool>,
+}
+
+/// A person stops talking.
+pub(super) fn hush(call: &Call<'_>) -> Done {
+    let wanted: One = call.body()?;
+    call.sim.hush(wanted.user_id);
+    ok()
+}
+
+/// A person keeps what they hear, or no longer.
+pub(super) fn listen(call: &Call<'_>) -> Done {
+    let wanted: One = call.body()?;
+    call.sim
+        .set_listening(wanted.user_id, wanted.on.unwrap_or(true))
+        .map_err(refused)?;
+    ok()
+}
+
+fn summary_json(heard: &HeardSummary) -> Value {
+    json!({
+        "packets": heard.packets, "padding": heard.padding, "frames": heard.frames, "encrypted": heard.encrypted,
+        "silence": heard.silence, "failed": heard.failed, "clear": heard.clear, "keyless": heard.keyless,
+        "missing": heard.missing, "first": heard.first.map(|at| at.as_secs_f64()),
+        "last": heard.last.map(|at| at.as_secs_f64()),
+    })
+}
+
+/// `?user_id=`: counts of all whom a person heard. With `from=`, of one user; with `left=` and `right=` in hertz, too,
+/// how much of what is kept is that tone, from 0 to 1.
+pub(super) fn heard(call: &Call<'_>) -> Done {
+    let field = |name: &str| {
+        let mut pairs = call
+            .query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+    };
+    let number = |name: &str| -> Result<Option<u64>, (u16, String)> {
+        let wrong = |_| (400, format!("{name} is a number"));
+        field(name)
+            .map(|text| text.parse().map_err(wrong))
+            .transpose()
+    };
+    let user = number("user_id")?.map(UserId);
+    let user = user.ok_or_else(|| (400, "give user_id".to_owned()))?;
+    let counts = call.sim.heard_of(user);
+    let Some(from) = number("from")?.map(UserId) else {
+        let all = counts
+            .iter()
+            .map(|(from, summary)| (from.to_string(), summary_json(summary)))
+            .collect();
+        return Ok(Value::Object(all));
+    };
+    let mut told = summary_json(counts.get(&from).unwrap_or(&HeardSummary::default()));
+    let (left, right) = (number("left")?, number("right")?);
+    if left.is_some() || right.is_some() {
+        let wrong = |error: SpeechError| (500, error.to_string());
+        let sound = decode(&call.sim.heard(user, from)).map_err(wrong)?;
+        let share = |samples: &[f32], hz: Option<u64>| {
+            hz.map(|hz| tone_share(samples, u32::try_from(hz).unwrap_or(u32::MAX)))
+        };
+        told["left"] = json!(share(&sound.left, left));
+        told["right"] = json!(share(&sound.right, right));
+    }
+    Ok(told)
 }

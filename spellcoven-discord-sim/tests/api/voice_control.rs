@@ -131,3 +131,54 @@ async fn calls_are_moved() {
     assert_eq!(post("/move", to_room).await, 200);
     assert_eq!(ticket(&mut client).await.channel_id, json!(room));
 }
+
+#[tokio::test]
+async fn people_talk_and_listen() {
+    let control = start().await;
+    let bob = control.sim.add_person("bob", control.about.guild_id);
+    let alice = control.about.people[0].user_id;
+    let post = async |path: &str, body: Value| control.call("POST", path, &body).await;
+    let talk = json!({"user_id": alice, "left": 440, "right": 880});
+    let (status, answer) = post("/voice/talk", talk.clone()).await;
+    assert_eq!(status, 400, "not in voice: {answer}");
+    for user in [alice, bob] {
+        let join = json!({"user_id": user, "channel_id": control.about.voice_channel_id});
+        assert_eq!(post("/voice", join).await.0, 200);
+    }
+    for (wrong, body) in [
+        ("no tone", json!({"user_id": alice})),
+        (
+            "no such file",
+            json!({"user_id": alice, "file": "/nowhere"}),
+        ),
+        ("no base64", json!({"user_id": alice, "ogg": "!"})),
+        ("no Ogg", json!({"user_id": alice, "ogg": "AAAA"})),
+        ("too high", json!({"user_id": alice, "tone": 30_000})),
+    ] {
+        assert_eq!(post("/voice/talk", body).await.0, 400, "{wrong}");
+    }
+    assert_eq!(post("/voice/listen", json!({"user_id": bob})).await.0, 200);
+    assert_eq!(post("/voice/talk", talk).await.0, 200);
+    let path = format!("/voice/heard?user_id={bob}&from={alice}&left=440&right=880");
+    let mut heard = Value::Null;
+    for _ in 0..200 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        let (status, answer) = control.call("GET", &path, &Value::Null).await;
+        assert_eq!(status, 200, "{answer}");
+        heard = answer;
+        if heard["frames"].as_u64().unwrap() > 50 {
+            break;
+        }
+    }
+    assert!(heard["left"].as_f64().unwrap() > 0.8, "{heard}");
+    assert!(heard["right"].as_f64().unwrap() > 0.8, "{heard}");
+    assert_eq!(heard["clear"], 0);
+    assert_eq!(post("/voice/hush", json!({"user_id": alice})).await.0, 200);
+    let all = format!("/voice/heard?user_id={bob}");
+    let (_, all) = control.call("GET", &all, &Value::Null).await;
+    assert!(all[alice.to_string()]["frames"].as_u64().unwrap() > 50);
+    assert_eq!(
+        control.call("GET", "/voice/heard", &Value::Null).await.0,
+        400
+    );
+}

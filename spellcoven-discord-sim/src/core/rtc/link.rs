@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::{Output, World};
-use super::VoiceServerId;
 use super::seat::{Numbered, SeatKey};
+use super::{Rtc, VoiceServerId};
 use crate::ids::UserId;
 use crate::journal::{ClosedBy, EntryKind};
 
@@ -53,6 +53,16 @@ pub(in crate::core) struct Link {
 /// Whether a session lives on after a close with this code by the server: when it was the server's own failure.
 const fn is_resumable(code: u16) -> bool {
     code < 4000 || matches!(code, 4013 | 4015)
+}
+
+impl Rtc {
+    /// There is something to send on a link.
+    fn notice(&mut self, id: LinkId, person: Option<UserId>) {
+        match person {
+            Some(user) => _ = self.cued.insert(user),
+            None => _ = self.ready.insert(id),
+        }
+    }
 }
 
 /// Voice WebSockets.
@@ -241,7 +251,8 @@ impl World {
             return;
         }
         link.out.push_back(output);
-        self.rtc.ready.insert(id);
+        let person = link.person;
+        self.rtc.notice(id, person);
     }
 
     pub(super) fn voice_complaint(&mut self, id: LinkId, what: &str) {
@@ -271,8 +282,8 @@ impl World {
         };
         link.closing = true;
         link.out.push_back(last);
-        let seat = link.seat.take();
-        self.rtc.ready.insert(id);
+        let (seat, person) = (link.seat.take(), link.person);
+        self.rtc.notice(id, person);
         let resumable = code.is_none_or(is_resumable);
         self.log(EntryKind::VoiceClosed {
             connection: id.0,

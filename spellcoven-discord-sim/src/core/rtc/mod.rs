@@ -8,6 +8,7 @@
 //! See: Discord documentation, Topics, Voice Connections; Opcodes and Status Codes, "Voice".
 
 mod call;
+mod cast;
 mod cipher;
 mod dave;
 mod faults;
@@ -34,10 +35,12 @@ use crate::ids::{ChannelId, UserId};
 pub use faults::{MediaFaults, VoiceFault};
 pub use link::LinkId;
 pub use media::MediaCounts;
+pub use people::{HeardFrame, HeardSummary, Speech, SpeechError, Stereo, decode, tone_share};
 pub use server::{VoiceServerId, VoiceServerView};
 pub use settings::{CloseOrder, SecondIdentify, VoiceSettings};
 
 use call::Call;
+use cast::Actor;
 use cipher::Secret;
 use dave::ServerKeys;
 use link::Link;
@@ -77,6 +80,12 @@ pub(super) struct Rtc {
     ssrcs: BTreeMap<u32, SeatKey>,
     next_ssrc: u32,
     calls: BTreeMap<ChannelId, Call>,
+    /// People with voice clients.
+    actors: BTreeMap<UserId, Actor>,
+    addresses: BTreeMap<SocketAddr, UserId>,
+    /// People for whom something came.
+    cued: BTreeSet<UserId>,
+    settling: bool,
     keys: Option<ServerKeys>,
     counts: BTreeMap<UserId, MediaCounts>,
     /// Datagrams that are nobody's, or found no room.
@@ -119,6 +128,10 @@ impl Rtc {
             ssrcs: BTreeMap::new(),
             next_ssrc: rng.u32(1_000..1_000_000),
             calls: BTreeMap::new(),
+            actors: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            cued: BTreeSet::new(),
+            settling: false,
             keys: None,
             counts: BTreeMap::new(),
             strays: 0,
@@ -225,6 +238,7 @@ impl World {
         self.time_out_groups();
         self.time_out_reports();
         self.rtc.release(self.now);
+        self.time_out_people();
         self.settle_voice();
     }
 
@@ -233,7 +247,4 @@ impl World {
     pub fn media(&self) -> BTreeMap<UserId, MediaCounts> {
         self.rtc.counts.clone()
     }
-
-    /// Lets simulated people hear what came for them, and says what they answer.
-    fn settle_voice(&mut self) {}
 }

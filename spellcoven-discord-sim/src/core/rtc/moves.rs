@@ -111,5 +111,6 @@ impl World {
             session,
             &json!({"token": token, "guild_id": guild, "endpoint": endpoint}),
         );
+        self.connect_person((guild, user));
     }
 }

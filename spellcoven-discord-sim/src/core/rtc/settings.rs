@@ -83,6 +83,12 @@ pub struct VoiceSettings {
     pub drop_discoveries: u32,
     /// Whether the servers hear datagrams at all. Default yes.
     pub udp: bool,
+    /// How long people who listen keep what they hear. Default 60 s.
+    pub people_keep: Duration,
+    /// Share of people's packets that have RTP padding, as official clients send it. Default 0.03.
+    pub people_padding: f64,
+    /// Share of people's packets that have a header extension. Default 0.05.
+    pub people_extensions: f64,
     /// Datagrams that may be on their way (delayed by faults, or not yet taken). Default 65 536; more are dropped and
     /// counted.
     pub datagram_limit: usize,
@@ -117,6 +123,9 @@ impl Default for VoiceSettings {
             report_interval: Duration::from_secs(5),
             drop_discoveries: 0,
             udp: true,
+            people_keep: Duration::from_secs(60),
+            people_padding: 0.03,
+            people_extensions: 0.05,
             datagram_limit: 65_536,
             outgoing_limit: 4096,
         }

@@ -516,11 +516,18 @@ impl Rtc {
             bytes,
         };
         if at <= now {
-            self.out.push_back(datagram);
+            self.arrive(datagram);
         } else {
             self.next_later += 1;
             self.later.insert((at, self.next_later), datagram);
             self.wake_at(at);
+        }
+    }
+
+    fn arrive(&mut self, mut datagram: Datagram) {
+        if let Some(bytes) = self.to_person(datagram.to, std::mem::take(&mut datagram.bytes)) {
+            datagram.bytes = bytes;
+            self.out.push_back(datagram);
         }
     }
 
@@ -532,7 +539,8 @@ impl Rtc {
                 self.wake_at(at);
                 return;
             }
-            self.out.push_back(entry.remove());
+            let datagram = entry.remove();
+            self.arrive(datagram);
         }
     }
 }
