@@ -11,11 +11,6 @@
 //!
 //! Sources: Discord documentation, Voice Connections, End-to-End Encryption; the DAVE white paper; RFC 9420; libdave for
 //! what these leave open.
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the media and session parts, which use it, are being built"
-)]
 
 mod control;
 mod frame;

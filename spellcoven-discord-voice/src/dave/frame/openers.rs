@@ -8,14 +8,16 @@ use super::{
     opener::{self, FrameOpener, OpenFrameError, Opened, Parsed},
 };
 
-/// How many frames in a row may fail before the group itself is in doubt. Some do at every change of keys: about four
+/// How many frames of a sender may fail in a row before the group itself is in doubt. Some do at every change of keys: about four
 /// at a join, up to 24 after a new start (observed by @discordjs/voice).
 const TOLERATED_FAILURES: u32 = 36;
+/// How many senders that must happen to.
+const FAILING_SENDERS: u32 = 2;
 
 /// The keys of all senders of a call. It holds as many as the group has members.
 #[derive(Debug, Default)]
 pub(crate) struct FrameOpeners {
-    by_user: BTreeMap<u64, FrameOpener>,
+    by_user: BTreeMap<u64, Sender>,
     passthrough: Passthrough,
     failures: Failures,
 }
@@ -37,8 +39,8 @@ impl FrameOpeners {
                 self.by_user.remove(&user);
             }
             KeyChange::Retire => {
-                for opener in self.by_user.values_mut() {
-                    opener.retire(now);
+                for sender in self.by_user.values_mut() {
+                    sender.opener.retire(now);
                 }
             }
             KeyChange::Passthrough(passthrough) => self.passthrough = passthrough,
@@ -58,7 +60,7 @@ impl FrameOpeners {
         frame: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Opened, OpenFrameError> {
-        let Some(opener) = self.by_user.get_mut(&user) else {
+        let Some(sender) = self.by_user.get_mut(&user) else {
             out.clear();
             return match opener::parse(media, now, self.passthrough, frame)? {
                 Parsed::Plain => {
@@ -68,39 +70,72 @@ impl FrameOpeners {
                 Parsed::Sealed(_) => Err(OpenFrameError::UnknownKey),
             };
         };
-        let result = opener.open(media, now, self.passthrough, frame, out);
+        let result = sender.opener.open(media, now, self.passthrough, frame, out);
         match result {
-            Ok(Opened::Encrypted) => self.failures = Failures::default(),
-            Err(OpenFrameError::WrongKey) => self.failures.note(user),
+            Ok(Opened::Encrypted) => self.failures.none(),
+            Err(OpenFrameError::WrongKey) => self.failures.one(&mut sender.failures),
             Ok(Opened::Plain) | Err(_) => {}
         }
         result
     }
 
-    /// Whether nobody's frames open any more: more than 36 in a row, of at least two senders, had none of the keys
-    /// held. One sender alone can not bring this about. To be told to [`super::super::Dave::receivers_failing`].
+    /// Whether nobody's frames open any more: since the last frame that did, and the last new keys, at least two senders
+    /// have had more than 36 frames that none of their keys opens. One sender alone can not bring this about. To be told
+    /// to [`super::super::Dave::receivers_failing`].
     pub(crate) fn failing(&self) -> bool {
-        self.failures.several && self.failures.in_a_row > TOLERATED_FAILURES
+        self.failures.senders >= FAILING_SENDERS
     }
 
     /// Counts from zero again, once the failures have been told.
     pub(crate) fn clear_failures(&mut self) {
-        self.failures = Failures::default();
+        self.failures.none();
     }
 }
 
-/// Frames with a wrong key, since the last one that opened.
+/// One sender's keys, and how many of its frames have failed.
+#[derive(Debug, Default)]
+struct Sender {
+    opener: FrameOpener,
+    failures: InARow,
+}
+
+/// Frames that none of a sender's keys opened, in one stretch.
+#[derive(Debug, Default)]
+struct InARow {
+    stretch: u64,
+    count: u32,
+}
+
+/// The senders that fail now. A stretch ends with a frame that opens, whoever's it is: all counts are void then.
 #[derive(Debug, Default)]
 struct Failures {
-    in_a_row: u32,
-    first: Option<u64>,
-    several: bool,
+    stretch: u64,
+    any: bool,
+    /// How many senders have failed too often in this stretch.
+    senders: u32,
 }
 
 impl Failures {
-    fn note(&mut self, user: u64) {
-        self.in_a_row = self.in_a_row.saturating_add(1);
-        let first = *self.first.get_or_insert(user);
-        self.several |= first != user;
+    fn one(&mut self, of: &mut InARow) {
+        self.any = true;
+        if of.stretch != self.stretch {
+            *of = InARow {
+                stretch: self.stretch,
+                count: 0,
+            };
+        }
+        of.count = of.count.saturating_add(1);
+        if of.count == TOLERATED_FAILURES + 1 {
+            self.senders += 1;
+        }
+    }
+
+    fn none(&mut self) {
+        if self.any {
+            *self = Self {
+                stretch: self.stretch + 1,
+                ..Self::default()
+            };
+        }
     }
 }

@@ -325,6 +325,26 @@ fn a_frame_opens_once() {
 }
 
 #[test]
+fn keys_given_again_make_no_frame_new() {
+    let now = start();
+    let mut openers = openers(now, &ratchet(0));
+    let frame = seal(&mut sealer(&ratchet(0)), Codec::Opus, b"once");
+    open(&mut openers, now, &frame).unwrap();
+    receive(&mut openers, now, &ratchet(0));
+    assert_eq!(
+        open(&mut openers, now, &frame),
+        Err(OpenFrameError::Replayed)
+    );
+    // Nor when newer ones have come meanwhile.
+    receive(&mut openers, now, &ratchet(1));
+    receive(&mut openers, now, &ratchet(0));
+    assert_eq!(
+        open(&mut openers, now, &frame),
+        Err(OpenFrameError::Replayed)
+    );
+}
+
+#[test]
 fn any_change_is_noticed() {
     let now = start();
     let mut openers = openers(now, &ratchet(0));
@@ -586,24 +606,40 @@ fn several_failing_senders_raise_the_alarm_and_one_does_not() {
     for _ in 0..1000 {
         fail(&mut openers, A);
     }
+    for _ in 0..36 {
+        fail(&mut openers, B);
+    }
     assert!(!openers.failing());
     fail(&mut openers, B);
     assert!(openers.failing());
 
-    open(
-        &mut openers,
-        now,
-        &seal(&mut sealer(&ratchet(0)), Codec::Opus, b"good"),
-    )
-    .unwrap();
+    let mut good = sealer(&ratchet(0));
+    open(&mut openers, now, &seal(&mut good, Codec::Opus, b"good")).unwrap();
     assert!(!openers.failing());
-    for user in [A, B].into_iter().cycle().take(36) {
+    for user in [A, B].into_iter().cycle().take(72) {
         fail(&mut openers, user);
     }
     assert!(!openers.failing());
-    fail(&mut openers, A);
+    for user in [A, B] {
+        fail(&mut openers, user);
+    }
     assert!(openers.failing());
     openers.clear_failures();
+    for user in [A, B].into_iter().cycle().take(72) {
+        fail(&mut openers, user);
+    }
+    assert!(!openers.failing());
+    // New keys are a new chance.
+    openers.apply(
+        now,
+        KeyChange::Receive {
+            user: B,
+            ratchet: ratchet(2),
+        },
+    );
+    for user in [A, B].into_iter().cycle().take(72) {
+        fail(&mut openers, user);
+    }
     assert!(!openers.failing());
 }
 

@@ -1,5 +1,6 @@
 //! The rules of the conversation, one test for each.
 
+mod any;
 mod call;
 mod groups;
 mod order;
