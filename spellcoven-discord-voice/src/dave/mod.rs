@@ -28,11 +28,14 @@ pub use policy::E2eePolicy;
 
 pub(crate) use control::{Dave, DaveConfig, DaveEvent, DaveOutput};
 pub(crate) use frame::{
-    Codec, FrameOpeners, FrameSealer, MAX_OVERHEAD, MediaKind, OPUS_SILENCE, OpenFrameError,
-    Opened, SealFrameError,
+    Codec, FrameOpeners, FrameSealer, MAX_OVERHEAD, MediaKind, OpenFrameError, Opened,
+    SealFrameError,
 };
-pub(crate) use keys::{KeyChange, Passthrough, SendKey};
+#[cfg(test)]
+pub(crate) use keys::Passthrough;
+pub(crate) use keys::{KeyChange, SendKey};
 pub(crate) use mls::{MlsDone, MlsJob, VerificationJob};
+#[cfg(test)]
 pub(crate) use ratchet::KeyRatchet;
 
 /// The newest protocol version that we speak, for `max_dave_protocol_version` in Identify.

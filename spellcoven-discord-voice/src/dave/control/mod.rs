@@ -95,7 +95,6 @@ pub(crate) struct Dave {
 
 /// The established group.
 struct Group {
-    epoch: u64,
     own: Option<KeyRatchet>,
     signature_keys: BTreeMap<u64, Vec<u8>>,
     privacy_code: String,
@@ -223,18 +222,6 @@ impl Dave {
     /// Version of the protocol in force, 0 if media are not end-to-end encrypted (or nothing is known yet).
     pub(crate) fn active_version(&self) -> u16 {
         self.active
-    }
-
-    /// The group's epoch; `None` while there is no group but our own, pending one.
-    pub(crate) fn epoch(&self) -> Option<u64> {
-        self.group.as_ref().map(|group| group.epoch)
-    }
-
-    /// The users in the group, ascending, this client's among them; none if there is no group.
-    pub(crate) fn members(&self) -> impl Iterator<Item = u64> + '_ {
-        self.group
-            .iter()
-            .flat_map(|group| group.signature_keys.keys().copied())
     }
 
     /// The 30 digits that all members of the present epoch have in common.
@@ -415,7 +402,6 @@ impl Dave {
             privacy_code: group.privacy_code.clone(),
         });
         self.group = Some(Group {
-            epoch: group.epoch,
             own: own.clone(),
             signature_keys,
             privacy_code: group.privacy_code,

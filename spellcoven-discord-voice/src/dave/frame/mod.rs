@@ -35,8 +35,10 @@ pub(crate) enum Codec {
     /// Everything is encrypted.
     Opus,
     /// The payload header stays clear: 10 bytes of a key frame, 1 byte of any other.
+    #[cfg_attr(not(test), expect(dead_code, reason = "video is the next issue"))]
     Vp8,
     /// Everything is encrypted: RTP's payload descriptor has what the server needs.
+    #[cfg_attr(not(test), expect(dead_code, reason = "video is the next issue"))]
     Vp9,
 }
 

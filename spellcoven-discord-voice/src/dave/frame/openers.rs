@@ -32,8 +32,9 @@ impl FrameOpeners {
         match change {
             KeyChange::Send(_) => {}
             KeyChange::Receive { user, ratchet } => {
-                self.by_user.entry(user).or_default().install(now, &ratchet);
-                self.failures = Failures::default();
+                let sender = self.by_user.entry(user).or_default();
+                sender.opener.install(now, &ratchet);
+                self.clear_failures();
             }
             KeyChange::Forget { user } => {
                 self.by_user.remove(&user);

@@ -23,8 +23,10 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         (0u16..3).prop_map(Step::Version),
-        (20u8..33, proptest::collection::vec(any::<u8>(), 0..40)).prop_map(|(op, bytes)| Step::Binary(op, bytes)),
-        (20u8..26, 0u64..4, 0u64..3, 0u64..3).prop_map(|(op, id, version, epoch)| Step::Json(op, id, version, epoch)),
+        (20u8..33, proptest::collection::vec(any::<u8>(), 0..40))
+            .prop_map(|(op, bytes)| Step::Binary(op, bytes)),
+        (20u8..26, 0u64..4, 0u64..3, 0u64..3)
+            .prop_map(|(op, id, version, epoch)| Step::Json(op, id, version, epoch)),
         (1u64..4).prop_map(Step::Connected),
         (1u64..4).prop_map(Step::Left),
         Just(Step::Failing),

@@ -165,8 +165,18 @@ impl Client {
             .open(from, MediaKind::Audio, self.now, frame, &mut out)
     }
 
+    /// The users of the established group, ascending.
     pub(super) fn members(&self) -> Vec<u64> {
-        self.dave.members().collect()
+        let group = self.dave.group.iter();
+        group
+            .flat_map(|group| group.signature_keys.keys().copied())
+            .collect()
+    }
+
+    /// Of the established group.
+    pub(super) fn epoch(&self) -> Option<u64> {
+        self.dave.group.as_ref()?;
+        Some(self.dave.session.as_ref()?.epoch()?.as_u64())
     }
 
     /// How often the send key was changed.
@@ -389,10 +399,10 @@ impl Call {
         let codes: Vec<_> = group
             .iter()
             .map(|user| {
-                let dave = &self.clients[user].dave;
-                assert_eq!(dave.members().collect::<Vec<_>>(), sorted);
-                assert_eq!(dave.epoch(), Some(self.epoch));
-                dave.privacy_code().expect("a code").to_owned()
+                let client = &self.clients[user];
+                assert_eq!(client.members(), sorted);
+                assert_eq!(client.epoch(), Some(self.epoch));
+                client.dave.privacy_code().expect("a code").to_owned()
             })
             .collect();
         assert!(codes.windows(2).all(|pair| pair[0] == pair[1]));

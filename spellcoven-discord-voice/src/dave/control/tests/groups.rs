@@ -225,7 +225,7 @@ fn a_lone_member_holds_and_the_call_fills_again() {
         .json(21, json!({ "protocol_version": 1, "transition_id": 0 }));
     assert_eq!(call.client(1).seal(b"x"), Err(SealFrameError::Hold));
     assert_eq!(call.client(1).events.last(), Some(&DaveEvent::Alone));
-    assert_eq!(call.client(1).dave.epoch(), None);
+    assert_eq!(call.client(1).epoch(), None);
     assert_eq!(call.client(1).dave.privacy_code(), None);
     call.group.clear();
     call.epoch = 0;
@@ -238,28 +238,29 @@ fn a_lone_member_holds_and_the_call_fills_again() {
 #[test]
 fn a_pair_of_users_has_one_verification_code_for_the_whole_call() {
     let mut call = Call::established(&[1, 2]);
-    let code = |call: &Call, own: u64, other| {
-        call.clients[&own]
-            .dave
-            .verification(other)
-            .map(|job| job.run().unwrap())
-    };
-    let first = code(&call, 1, 2).unwrap();
-    assert_eq!(first.len(), 45);
-    assert!(first.bytes().all(|digit| digit.is_ascii_digit()));
-    assert_eq!(Some(&first), code(&call, 2, 1).as_ref());
-    assert_eq!(code(&call, 1, 3), None);
-    // A new start keeps the identity.
-    call.client(1)
-        .json(24, json!({ "protocol_version": 1, "epoch": 1 }));
-    call.client(2)
-        .json(24, json!({ "protocol_version": 1, "epoch": 1 }));
+    let job = |call: &Call, own: u64, other| call.clients[&own].dave.verification(other);
+    assert!(job(&call, 1, 3).is_none());
+    let first = job(&call, 1, 2).unwrap();
+    let second = job(&call, 2, 1).unwrap();
+    // A new start keeps the identities.
+    for user in [1, 2] {
+        call.client(user)
+            .json(24, json!({ "protocol_version": 1, "epoch": 1 }));
+        call.take_key_package(user);
+    }
+    assert!(job(&call, 1, 2).is_none());
     call.group.clear();
     call.epoch = 0;
-    call.take_key_package(1);
-    call.take_key_package(2);
     call.settle();
-    assert_eq!(Some(first), code(&call, 2, 1));
+    let later = job(&call, 1, 2).unwrap();
+    assert_eq!(later.other, first.other);
+    assert_eq!(later.own.1.public_key(), first.own.1.public_key());
+
+    let other = std::thread::spawn(|| second.run());
+    let code = first.run().unwrap();
+    assert_eq!(code.len(), 45);
+    assert!(code.bytes().all(|digit| digit.is_ascii_digit()));
+    assert_eq!(other.join().unwrap(), Ok(code));
 }
 
 #[test]

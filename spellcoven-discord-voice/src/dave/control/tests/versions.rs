@@ -90,7 +90,7 @@ fn down_and_up_again_where_that_is_allowed() {
         one.events.last(),
         Some(&DaveEvent::NotEncrypted { allowed: true })
     );
-    assert_eq!((one.dave.active_version(), one.dave.epoch()), (0, None));
+    assert_eq!((one.dave.active_version(), one.epoch()), (0, None));
     assert_eq!(one.dave.privacy_code(), None);
 
     call.group.clear();
