@@ -3,6 +3,8 @@
 use core::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use twilight_model::id::Id;
+
 use super::{
     Action, CallError, EncryptionEvent, LinkId, Session, SpeakingFlags, UdpId, VoiceEvent,
     VoiceTrouble,
@@ -109,7 +111,7 @@ impl Session {
             }
             Output::Identifying => {
                 self.counts.identifies += 1;
-                self.begin_afresh(now);
+                self.begin_afresh();
             }
             Output::Ready(ready) => self.ready(ready, now),
             Output::Resumed => {
@@ -181,8 +183,8 @@ impl Session {
     }
 
     /// Identify was sent: nothing of the session before holds any more.
-    fn begin_afresh(&mut self, now: Instant) {
-        self.drop_session(now);
+    fn begin_afresh(&mut self) {
+        self.drop_session();
         if let Some(own) = &self.signal.own {
             self.dave.reset(own.channel.get());
         }
@@ -221,7 +223,7 @@ impl Session {
                     media.receiver.user_left(user_id);
                 }
                 if self.people.left(user_id)
-                    && let Some(user_id) = twilight_model::id::Id::new_checked(user_id)
+                    && let Some(user_id) = Id::new_checked(user_id)
                 {
                     self.emit(VoiceEvent::Left { user_id });
                 }
@@ -234,7 +236,7 @@ impl Session {
                 if self.names_ssrc(user_id, ssrc, now) {
                     let flags = SpeakingFlags::from_bits(speaking);
                     self.people.speaking(user_id, flags);
-                    if let Some(user_id) = twilight_model::id::Id::new_checked(user_id) {
+                    if let Some(user_id) = Id::new_checked(user_id) {
                         self.emit(VoiceEvent::Speaking {
                             user_id,
                             ssrc,
@@ -270,7 +272,7 @@ impl Session {
     fn joined(&mut self, user: u64) {
         if user != self.config.user_id.get()
             && self.people.joined(user)
-            && let Some(user_id) = twilight_model::id::Id::new_checked(user)
+            && let Some(user_id) = Id::new_checked(user)
         {
             self.emit(VoiceEvent::Joined { user_id });
         }
@@ -324,7 +326,7 @@ impl Session {
     pub(super) fn udp_broken(&mut self, now: Instant) {
         self.trouble(VoiceTrouble::Udp);
         self.connection.udp_failures += 1;
-        self.close_udp();
+        self.drop_session();
         if self.connection.udp_failures >= UDP_FAILURES {
             self.fail(CallError::UdpUnreachable, now);
         } else if let Some(gateway) = &mut self.gateway {
@@ -358,19 +360,15 @@ impl Session {
     }
 
     /// Gives up what one Identify brought. The source of audio stays.
-    fn drop_session(&mut self, _now: Instant) {
-        self.close_udp();
+    pub(super) fn drop_session(&mut self) {
+        if let Some(udp) = self.connection.udp.take() {
+            self.actions.push_back(Action::CloseUdp { id: udp.id });
+        }
         self.connection.ready = None;
         self.connection.mode = None;
         self.connection.media = None;
         self.connection.stalls_at = None;
         self.pacer.stop();
-    }
-
-    fn close_udp(&mut self) {
-        if let Some(udp) = self.connection.udp.take() {
-            self.actions.push_back(Action::CloseUdp { id: udp.id });
-        }
     }
 
     /// Gives up the connection to the voice server. `leaves`: the people of this channel are no more of interest.
@@ -388,7 +386,7 @@ impl Session {
                 }
             }
         }
-        self.drop_session(now);
+        self.drop_session();
         self.connection = Connection::default();
         let channel = self.signal.own.as_ref().map_or(0, |own| own.channel.get());
         self.dave.reset(channel);

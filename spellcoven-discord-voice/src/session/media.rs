@@ -266,8 +266,7 @@ impl Session {
                 if let Some(gateway) = &mut self.gateway {
                     gateway.identify_again(now);
                 }
-                self.connection.media = None;
-                self.pacer.stop();
+                self.drop_session();
                 self.settle(now);
             }
         }

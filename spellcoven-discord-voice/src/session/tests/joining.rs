@@ -279,6 +279,22 @@ fn a_mode_that_is_refused_gives_way_to_another_that_was_offered() {
 }
 
 #[test]
+fn a_socket_that_breaks_in_a_call_is_replaced_with_a_fresh_session() {
+    let mut rig = Rig::connected(config());
+    let udp = rig.udp.unwrap();
+    rig.session.udp_failed(rig.now, udp);
+    rig.listen();
+    assert_eq!(rig.closes(), [4000]);
+    assert_eq!(rig.udp, None);
+    assert_eq!(rig.session.state(), ConnectionState::Connecting);
+    rig.next_link();
+    rig.serve();
+    assert_eq!(rig.session.state(), ConnectionState::Connected);
+    assert_ne!(rig.udp, Some(udp));
+    rig.pass_ms(60_000);
+}
+
+#[test]
 fn udp_that_does_not_get_through_is_tried_three_times() {
     let mut rig = Rig::new(config());
     rig.session.connect(rig.now, channel(LOBBY));

@@ -49,7 +49,7 @@ fn input() -> impl Strategy<Value = Input> {
         4 => Just(Input::Hello),
         6 => Just(Input::Ready),
         3 => Just(Input::Resumed),
-        4 => (1..3u8, 0..2u16).prop_map(|(k, v)| Input::Describe(k, v)),
+        4 => (1..3u8, 0..16u16).prop_map(|(k, v)| Input::Describe(k, u16::from(v == 0))),
         2 => (1..5u8).prop_map(Input::Person),
         1 => (1..5u8).prop_map(Input::Gone),
         1 => "\\{\"op\":[0-9]{1,2},\"d\":(null|\\{\\}|7|\\{\"ssrc\":1\\})\\}".prop_map(Input::Text),
@@ -135,6 +135,7 @@ proptest! {
             left += usize::from(matches!(input, Input::Disconnect));
             rig.take_input(input);
             prop_assert!(rig.session.actions.is_empty());
+            prop_assert!(rig.session.connection.media.is_none() || rig.udp.is_some());
             if rig.session.state() == ConnectionState::Disconnected {
                 prop_assert!(rig.link.is_none() && rig.udp.is_none(), "nothing is left behind");
             }
