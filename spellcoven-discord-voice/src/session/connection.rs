@@ -232,19 +232,7 @@ impl Session {
                 user_id,
                 ssrc,
                 speaking,
-            } => {
-                if self.names_ssrc(user_id, ssrc, now) {
-                    let flags = SpeakingFlags::from_bits(speaking);
-                    self.people.speaking(user_id, flags);
-                    if let Some(user_id) = Id::new_checked(user_id) {
-                        self.emit(VoiceEvent::Speaking {
-                            user_id,
-                            ssrc,
-                            flags,
-                        });
-                    }
-                }
-            }
+            } => self.announced(user_id, ssrc, SpeakingFlags::from_bits(speaking), now),
             // 0 is a camera without a microphone.
             Incoming::Video {
                 user_id,
@@ -255,6 +243,19 @@ impl Session {
             Incoming::Dave { op, d } => self.dave.json(now, op, &d),
             // The rest was dealt with before, or means nothing to this crate.
             _ => {}
+        }
+    }
+
+    fn announced(&mut self, user: u64, ssrc: u32, flags: SpeakingFlags, now: Instant) {
+        if self.names_ssrc(user, ssrc, now)
+            && let Some(user_id) = Id::new_checked(user)
+        {
+            self.people.speaking(user, flags);
+            self.emit(VoiceEvent::Speaking {
+                user_id,
+                ssrc,
+                flags,
+            });
         }
     }
 
