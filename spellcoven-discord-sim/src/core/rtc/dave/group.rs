@@ -71,6 +71,10 @@ impl User {
         }
     }
 
+    pub(super) fn is_awaited(&self, now: Duration) -> bool {
+        self.awaited_until.is_some_and(|until| now < until)
+    }
+
     pub(super) fn forget_group(&mut self) {
         self.in_group = false;
         self.package = None;

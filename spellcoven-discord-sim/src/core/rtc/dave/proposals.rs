@@ -77,6 +77,9 @@ impl DaveGroup {
         if self.version == 0 || self.users.is_empty() {
             return;
         }
+        for user in self.users.values_mut() {
+            user.awaited_until = user.awaited_until.filter(|until| now < *until);
+        }
         self.give_up_group(now);
         self.deliver();
         let wanted = self.wanted(now);
@@ -193,9 +196,10 @@ impl DaveGroup {
         let mut wanted = Wanted::default();
         for (place, leaf) in self.leaves.iter().enumerate() {
             let Some(leaf) = leaf else { continue };
-            let stays = self.users.get(&leaf.user).is_some_and(|user| {
-                user.in_group || user.awaited_until.is_some_and(|until| now < until)
-            });
+            let stays = self
+                .users
+                .get(&leaf.user)
+                .is_some_and(|user| user.in_group || user.is_awaited(now));
             let in_flight = self
                 .flight
                 .iter()
@@ -228,9 +232,10 @@ impl DaveGroup {
             self.note(DaveNote::GroupReset { left });
             return;
         }
-        let someone_comes = self.users.values().any(|user| {
-            user.package.is_some() || user.awaited_until.is_some_and(|until| now < until)
-        });
+        let someone_comes = self
+            .users
+            .values()
+            .any(|user| user.package.is_some() || user.is_awaited(now));
         if able.len() > 1 || someone_comes {
             return;
         }

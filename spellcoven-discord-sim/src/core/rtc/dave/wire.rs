@@ -113,11 +113,6 @@ pub(super) struct Welcome<'a> {
 }
 
 impl Welcome<'_> {
-    /// Whether there is a secret for this key package.
-    pub(super) fn is_for(&self, package: &[u8]) -> bool {
-        self.secrets.iter().any(|(of, _)| *of == package)
-    }
-
     /// How many are welcomed.
     pub(super) fn readers(&self) -> usize {
         self.secrets.len()

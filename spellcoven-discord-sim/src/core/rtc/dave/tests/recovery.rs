@@ -181,3 +181,57 @@ fn a_transition_executes_those_before_it() {
         .filter(|op| **op == op::EXECUTE_TRANSITION);
     assert_eq!(executions.count(), 2);
 }
+
+#[test]
+fn one_who_missed_a_commit_is_found_out_at_the_next_and_added_anew() {
+    let mut call = Call::of(&[1, 2, 3]);
+    call.join(4);
+    call.send(4);
+    call.receive(1);
+    call.receive(1);
+    call.send(1);
+    let inbox = &mut call.clients.get_mut(&2).unwrap().inbox;
+    let place = inbox
+        .iter()
+        .position(|sent| sent.op() == op::ANNOUNCE_COMMIT)
+        .unwrap();
+    inbox.remove(place);
+    call.settle();
+    assert_eq!(call.group.epoch(), 3);
+    assert!(call.apart().is_some());
+    call.join(5);
+    call.settle();
+    call.assert_together();
+    assert_eq!(call.e2ee(2).invalid, 1);
+}
+
+#[test]
+fn commits_that_were_all_lost_are_made_up_for_by_the_next_proposal() {
+    let mut call = Call::of(&[1, 2]);
+    call.lost.insert(op::COMMIT_WELCOME);
+    call.join(3);
+    call.run();
+    assert_eq!(call.group.epoch(), 1);
+    call.lost.clear();
+    call.join(4);
+    call.settle();
+    call.assert_together();
+}
+
+#[test]
+fn one_who_reports_and_sends_no_key_package_is_removed_after_the_grace() {
+    let mut call = Call::of(&[1, 2, 3]);
+    call.lost.insert(op::KEY_PACKAGE);
+    call.fault(DaveFault::CorruptWelcome(Some(4)));
+    call.join(4);
+    call.lost.clear();
+    call.send(4);
+    call.lost.insert(op::KEY_PACKAGE);
+    call.forget_what_was_sent();
+    call.settle();
+    let members: BTreeSet<u64> = call.group.members().into_iter().collect();
+    assert_eq!(members, BTreeSet::from([1, 2, 3]));
+    call.leave(4);
+    call.settle();
+    call.assert_together();
+}
