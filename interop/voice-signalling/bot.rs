@@ -6,12 +6,11 @@ mod speaker;
 use std::fs;
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use serde_json::json;
 use speaker::{Command, Commands, heard, tell};
 use spellcoven_discord_voice::{
     AudioSource, AudioStream, DiscordRtcClient, EventStream, Id, NextFrame, OpusFrame, ReceiveMode,
-    Signalling,
+    Signalling, Sound,
 };
 
 pub use speaker::{Result, variable};
@@ -45,7 +44,13 @@ pub async fn run(guild: u64, user: u64, signalling: impl Signalling) -> Result<(
 
 async fn listen(mut audio: AudioStream) {
     while let Some(packet) = audio.next().await {
-        heard(packet.user_id.get(), packet.sequence, &packet.data);
+        if let Sound::Opus {
+            frame, sequence, ..
+        } = packet.sound
+        {
+            // As it stood in the packet.
+            heard(packet.user_id.get(), sequence as u16, &frame.data);
+        }
     }
 }
 

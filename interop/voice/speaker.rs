@@ -19,6 +19,8 @@ use crate::{
     tone::{PASSAGE, Share, Tone},
 };
 
+/// The share of the power at the pitch that makes a tone heard.
+pub const GOOD: f64 = 0.9;
 /// What Opus silence looks like; clients send a few at a pause.
 const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
 
@@ -64,7 +66,7 @@ struct Said {
 /// How well somebody was heard.
 #[derive(Clone, Copy, Debug)]
 pub struct Heard {
-    /// From the beginning of the wait to the end of the first passage that is good.
+    /// From `start` to the end of the first passage that is good.
     pub after: Duration,
     pub share: Share,
 }
@@ -172,14 +174,13 @@ impl Speaker {
         }
     }
 
-    /// Waits until a whole passage of the other one's tone has arrived, well enough to be called heard.
-    pub async fn hears(&self, user: &str, tone: Tone) -> Result<Heard> {
-        let start = Instant::now();
+    /// Waits until a whole passage of the other one's tone, from `start` on, has arrived well enough.
+    pub async fn hears(&self, user: &str, tone: Tone, start: Instant) -> Result<Heard> {
         let mut best: Option<Share> = None;
         loop {
             let judged = self.with(|said| judge(said.frames.get(user), start, tone));
             if let Some((at, share)) = judged? {
-                if share.least() > 0.9 {
+                if share.least() > GOOD {
                     let after = at - start;
                     return Ok(Heard { after, share });
                 }
@@ -221,6 +222,21 @@ impl Speaker {
                 .map(|pair| usize::try_from(offset(pair[1]) - offset(pair[0]) - 1).unwrap_or(0))
                 .sum();
             (new.len(), missing)
+        })
+    }
+
+    /// The longest time without a frame of theirs, from `since` to the last one.
+    pub fn longest_gap(&self, user: &str, since: Instant) -> Duration {
+        self.with(|said| {
+            let frames = said.frames.get(user).map(Vec::as_slice).unwrap_or_default();
+            let later = frames
+                .iter()
+                .map(|frame| frame.at)
+                .filter(|at| *at >= since);
+            let (_, longest) = later.fold((since, Duration::ZERO), |(last, longest), at| {
+                (at, longest.max(at - last))
+            });
+            longest
         })
     }
 }
