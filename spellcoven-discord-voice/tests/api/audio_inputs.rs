@@ -30,7 +30,7 @@ fn a_list_gives_its_frames_and_can_be_sought_in() {
     assert_eq!(list.next_frame(), NextFrame::End);
     assert_eq!(list.seek(u64::MAX).unwrap(), 10 * FRAME);
     assert_eq!(list.next_frame(), NextFrame::End);
-    let mut once = OpusFrames::from_iter(numbered(3));
+    let mut once = OpusFrames::iter(numbered(3));
     assert!(matches!(once.seek(0), Err(InputError::Unseekable)));
     assert_eq!(frames(&mut once, 9).len(), 3);
 }

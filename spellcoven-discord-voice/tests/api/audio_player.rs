@@ -1,7 +1,7 @@
 //! Tracks, their order, their controls and their events: on Opus alone, so with and without
 //! libopus.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use spellcoven_discord_voice::{
     AudioSource, Input, InputError, NextFrame, OggOpus, OpusFrames, Player, PlayerHandle, Produced,
@@ -131,7 +131,7 @@ fn repeats_are_counted_and_leave_no_gap() {
         .unwrap();
     assert_eq!(player.next_frame(), NextFrame::Idle);
     told(&mut events);
-    let once = Track::new(OpusFrames::from_iter(numbered(1))).name("once");
+    let once = Track::new(OpusFrames::iter(numbered(1))).name("once");
     handle.play(once.repeat(Repeat::Forever)).unwrap();
     assert_eq!(numbers(&mut player, 9), [0]);
     let unseekable = InputError::Unseekable.to_string();
@@ -222,7 +222,7 @@ fn an_input_that_fails_ends_its_track_and_no_other() {
     );
     // An order that an input cannot follow is told, and the track plays on.
     let once = handle
-        .play(Track::new(OpusFrames::from_iter(numbered(4))).name("once"))
+        .play(Track::new(OpusFrames::iter(numbered(4))).name("once"))
         .unwrap();
     numbers(&mut player, 1);
     once.seek(Duration::ZERO);
@@ -278,7 +278,7 @@ fn a_player_that_is_dropped_ends_its_tracks_and_events() {
     let polled = std::pin::pin!(next);
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(matches!(
-        std::future::Future::poll(polled, &mut context),
+        Future::poll(polled, &mut context),
         std::task::Poll::Ready(None)
     ));
 }

@@ -47,19 +47,3 @@ pub(crate) fn stereo_tone(
         .flat_map(|index| [value(left, index), value(right, index)])
         .collect()
 }
-
-/// How alike two signals are, from -1 to 1.
-pub(crate) fn correlation(a: &[f32], b: &[f32]) -> f32 {
-    let dot = |a: &[f32], b: &[f32]| -> f64 {
-        a.iter()
-            .zip(b)
-            .map(|(a, b)| f64::from(*a) * f64::from(*b))
-            .sum()
-    };
-    let norm = (dot(a, a) * dot(b, b)).sqrt();
-    if norm == 0.0 {
-        0.0
-    } else {
-        (dot(a, b) / norm) as f32
-    }
-}

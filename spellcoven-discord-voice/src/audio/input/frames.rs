@@ -35,7 +35,7 @@ impl OpusFrames {
 
 impl<I: Iterator<Item = OpusFrame> + Send> OpusFrames<I> {
     /// Frames from an iterator, which must not block.
-    pub fn from_iter(frames: impl IntoIterator<IntoIter = I>) -> OpusFrames<I> {
+    pub fn iter(frames: impl IntoIterator<IntoIter = I>) -> OpusFrames<I> {
         OpusFrames {
             inner: Kind::Iter(frames.into_iter()),
         }

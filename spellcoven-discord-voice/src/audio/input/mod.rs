@@ -2,7 +2,6 @@
 
 mod frames;
 mod ogg;
-mod ogg_page;
 #[cfg(feature = "opus")]
 mod pcm;
 #[cfg(feature = "opus")]

@@ -96,7 +96,7 @@ impl DelayEstimator {
         let known = self.shortest[0].into_iter().chain(self.shortest[1]).min();
         let shortest = known.unwrap_or(transit);
         let late = transit.saturating_sub(shortest);
-        if late > REBASE_US || late < -REBASE_US {
+        if !(-REBASE_US..=REBASE_US).contains(&late) {
             self.shortest = [Some(transit), None];
             return;
         }

@@ -4,11 +4,13 @@ mod delay;
 mod jitter;
 #[cfg(feature = "opus")]
 mod playout;
+mod types;
 
 pub use delay::JitterConfig;
-pub use jitter::JitterStats;
-pub(crate) use jitter::{JitterBuffer, JitterPacket, Playout};
+pub(crate) use jitter::JitterBuffer;
 #[cfg(feature = "opus")]
 pub(crate) use playout::Mixdown;
 #[cfg(feature = "opus")]
 pub use playout::PlayoutStats;
+pub use types::JitterStats;
+pub(crate) use types::{JitterPacket, Playout};

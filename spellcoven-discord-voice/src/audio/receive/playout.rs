@@ -6,7 +6,8 @@ use audiopus::softclip::SoftClip;
 
 use super::{
     delay::JitterConfig,
-    jitter::{JitterBuffer, JitterPacket, JitterStats, Playout},
+    jitter::JitterBuffer,
+    types::{JitterPacket, JitterStats, Playout},
 };
 use crate::audio::{Channels, CodecError, FRAME_SAMPLES, OpusDecoder, PcmFrame};
 
@@ -161,8 +162,6 @@ pub(crate) struct Mixdown {
     channels: Channels,
     users: BTreeMap<u64, UserPlayout>,
     clip: SoftClip,
-    /// Packets of users for whom there was no room.
-    refused: u64,
 }
 
 impl Mixdown {
@@ -175,7 +174,6 @@ impl Mixdown {
                 Channels::Mono => audiopus::Channels::Mono,
                 Channels::Stereo => audiopus::Channels::Stereo,
             }),
-            refused: 0,
         }
     }
 
@@ -188,7 +186,6 @@ impl Mixdown {
         if self.users.len() >= MAX_USERS {
             let idle = self.users.iter().find(|(_, playout)| playout.is_idle());
             let Some(idle) = idle.map(|(&user, _)| user) else {
-                self.refused += 1;
                 return;
             };
             self.users.remove(&idle);
@@ -200,14 +197,8 @@ impl Mixdown {
             }
             Err(error) => {
                 tracing::warn!(%error, user, "no decoder for a user");
-                self.refused += 1;
             }
         }
-    }
-
-    /// The user has left.
-    pub(crate) fn remove(&mut self, user: u64) {
-        self.users.remove(&user);
     }
 
     /// Users that are known, silent ones included, with what became of their audio.
@@ -215,11 +206,6 @@ impl Mixdown {
         self.users
             .iter()
             .map(|(&user, playout)| (user, playout.stats()))
-    }
-
-    /// Packets that were not taken because 64 users talked at once.
-    pub(crate) fn refused(&self) -> u64 {
-        self.refused
     }
 
     /// All are silent: there is no need to tick.
