@@ -7,6 +7,8 @@ mod incoming;
 mod link;
 mod op;
 mod outgoing;
+#[cfg(test)]
+mod tests;
 
 pub use self::close::CloseReaction;
 pub(crate) use self::{

@@ -1,7 +1,7 @@
 //! The connection to one voice server: what its gateway says, and what that means for the rest.
 
 use core::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use twilight_model::id::Id;
 
@@ -17,11 +17,6 @@ use crate::{
     transport::EncryptionMode,
 };
 
-/// So often in a row the UDP path may fail before the call does.
-const UDP_FAILURES: u32 = 3;
-/// With others in the call, a group is formed or entered within a second or two.
-const STALL: Duration = Duration::from_secs(10);
-
 /// What a fresh session (Identify) brings, and what ends with it. A resume keeps it all.
 #[derive(Debug, Default)]
 pub(super) struct Connection {
@@ -35,7 +30,7 @@ pub(super) struct Connection {
     refused_modes: Vec<EncryptionMode>,
     /// When a call that was resumed without a key, and still has none, is begun anew.
     pub(super) stalls_at: Option<Instant>,
-    udp_failures: u32,
+    pub(super) udp_failures: u32,
 }
 
 impl Connection {
@@ -182,17 +177,6 @@ impl Session {
         }
     }
 
-    /// Identify was sent: nothing of the session before holds any more.
-    fn begin_afresh(&mut self) {
-        self.drop_session();
-        if let Some(own) = &self.signal.own {
-            self.dave.reset(own.channel.get());
-        }
-        let actions = &mut self.actions;
-        self.people
-            .fresh_session(|event| actions.push_back(Action::Event(event)));
-    }
-
     fn ready(&mut self, ready: Ready, now: Instant) {
         self.people.naming_begins(now);
         let Some(mode) = choose(&ready.modes, &self.connection.refused_modes) else {
@@ -320,83 +304,6 @@ impl Session {
             DaveOutput::Event(event) => {
                 self.emit(VoiceEvent::Encryption(EncryptionEvent::from(event)))
             }
-        }
-    }
-
-    /// The UDP path is of no use: a fresh session gets another one.
-    pub(super) fn udp_broken(&mut self, now: Instant) {
-        self.trouble(VoiceTrouble::Udp);
-        self.connection.udp_failures += 1;
-        self.drop_session();
-        if self.connection.udp_failures >= UDP_FAILURES {
-            self.fail(CallError::UdpUnreachable, now);
-        } else if let Some(gateway) = &mut self.gateway {
-            gateway.identify_again(now);
-        }
-    }
-
-    /// A cut may have swallowed what this client had to say about its keys, and the server replays only its own side.
-    fn watch_for_a_stall(&mut self, now: Instant) {
-        let holds = self
-            .connection
-            .media
-            .as_ref()
-            .is_some_and(|media| media.sender.holds());
-        if holds && self.dave.active_version() > 0 {
-            self.connection.stalls_at = Some(now + STALL);
-        }
-    }
-
-    pub(super) fn stall_timeout(&mut self, now: Instant) {
-        if self.connection.stalls_at.is_none_or(|at| at > now) {
-            return;
-        }
-        self.connection.stalls_at = None;
-        if !self.people.is_empty()
-            && let Some(gateway) = &mut self.gateway
-        {
-            gateway.identify_again(now);
-            self.trouble(VoiceTrouble::KeysMissing);
-        }
-    }
-
-    /// Gives up what one Identify brought. The source of audio stays.
-    pub(super) fn drop_session(&mut self) {
-        if let Some(udp) = self.connection.udp.take() {
-            self.actions.push_back(Action::CloseUdp { id: udp.id });
-        }
-        self.connection.ready = None;
-        self.connection.mode = None;
-        self.connection.media = None;
-        self.connection.stalls_at = None;
-        self.pacer.stop();
-    }
-
-    /// Gives up the connection to the voice server. `leaves`: the people of this channel are no more of interest.
-    pub(super) fn drop_connection(&mut self, leaves: bool, now: Instant) {
-        if let Some(mut gateway) = self.gateway.take() {
-            if gateway.was_healthy(now) {
-                self.signal.rejoins = 0;
-            }
-            gateway.leave();
-            self.last_link = gateway.last_id();
-            while let Some(output) = gateway.poll() {
-                if let Output::Close { id, code } = output {
-                    let id = LinkId(id);
-                    self.actions.push_back(Action::CloseLink { id, code });
-                }
-            }
-        }
-        self.drop_session();
-        self.connection = Connection::default();
-        let channel = self.signal.own.as_ref().map_or(0, |own| own.channel.get());
-        self.dave.reset(channel);
-        let actions = &mut self.actions;
-        let tell = |event| actions.push_back(Action::Event(event));
-        if leaves {
-            self.people.clear(tell);
-        } else {
-            self.people.fresh_session(tell);
         }
     }
 

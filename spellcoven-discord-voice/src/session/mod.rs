@@ -11,6 +11,7 @@ mod pacer;
 mod people;
 mod signal;
 mod stats;
+mod teardown;
 
 #[cfg(test)]
 mod tests;
