@@ -24,9 +24,9 @@ pub use crate::core::{
 };
 #[cfg(feature = "voice")]
 pub use crate::core::{
-    CloseOrder, HeardFrame, HeardSummary, MediaCounts, MediaFaults, SecondIdentify, Speech,
-    SpeechError, Stereo, VoiceFault, VoiceServerId, VoiceServerView, VoiceSettings, decode,
-    tone_share,
+    CallFault, CallView, CloseOrder, HeardFrame, HeardSummary, MediaCounts, MediaFaults,
+    SecondIdentify, Speech, SpeechError, Stereo, VoiceClientView, VoiceFault, VoiceServerId,
+    VoiceServerView, VoiceSettings, decode, tone_share,
 };
 pub use control::{BotDescription, ControlServer, Description, PersonDescription, TlsDescription};
 pub use error::SimError;

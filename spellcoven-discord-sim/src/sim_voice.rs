@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::core::{
-    HeardFrame, HeardSummary, MediaCounts, MediaFaults, Speech, VoiceFault, VoiceServerId,
-    VoiceServerView,
+    CallFault, CallView, HeardFrame, HeardSummary, MediaCounts, MediaFaults, Speech,
+    VoiceClientView, VoiceFault, VoiceServerId, VoiceServerView,
 };
 use crate::error::SimError;
 use crate::ids::{ChannelId, GuildId, UserId};
@@ -95,21 +95,26 @@ impl Sim {
         self.with(|world| world.forget_heard(person));
     }
 
-    /// The voice privacy code that a person's client shows; `None` outside of an encrypted call.
+    /// A person's voice client; `None` for one who never talked or listened.
     #[must_use]
-    pub fn privacy_code(&self, person: UserId) -> Option<String> {
-        self.with(|world| world.privacy_code(person))
-    }
-
-    /// Whether a person is saying something, the closing silence included.
-    #[must_use]
-    pub fn is_talking(&self, person: UserId) -> bool {
-        self.with(|world| world.is_talking(person))
+    pub fn voice_client(&self, person: UserId) -> Option<VoiceClientView> {
+        self.with(|world| world.voice_client(person))
     }
 }
 
 /// Faults and counts of voice.
 impl Sim {
+    /// The call in a channel; `None` while nobody is connected.
+    #[must_use]
+    pub fn call(&self, channel: ChannelId) -> Option<CallView> {
+        self.with(|world| world.call(channel))
+    }
+
+    /// Orders a fault of a call's end-to-end encryption.
+    pub fn call_fault(&self, channel: ChannelId, fault: CallFault) {
+        self.with(|world| world.call_fault(channel, fault));
+    }
+
     /// Orders a fault of a user's voice connections.
     pub fn voice_fault(&self, user: impl Into<UserId>, fault: VoiceFault) {
         self.with(|world| world.voice_fault(user.into(), fault));

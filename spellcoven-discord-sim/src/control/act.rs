@@ -113,6 +113,10 @@ pub(super) fn act(call: &Call<'_>, method: &str, path: &str) -> Answer {
         #[cfg(feature = "voice")]
         ("GET", "media") => super::voice::counts(call),
         #[cfg(feature = "voice")]
+        ("POST", "dave") => super::voice::dave(call),
+        #[cfg(feature = "voice")]
+        ("GET", "call") => super::voice::current(call),
+        #[cfg(feature = "voice")]
         ("POST", "corrupt") => super::voice::corrupt(call),
         #[cfg(feature = "voice")]
         ("POST", "voice_server_update") => super::voice::server_update(call),

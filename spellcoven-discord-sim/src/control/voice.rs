@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::act::{Call, Done, ok, refused, to_json};
 use crate::{
-    ChannelId, HeardSummary, MediaFaults, Speech, SpeechError, UserId, VoiceFault, VoiceServerId,
-    decode, tone_share,
+    CallFault, ChannelId, HeardSummary, MediaFaults, Speech, SpeechError, UserId, VoiceFault,
+    VoiceServerId, decode, tone_share,
 };
 
 /// Bytes of a file that someone says.
@@ -112,6 +112,30 @@ pub(super) fn corrupt(call: &Call<'_>) -> Done {
     call.sim
         .corrupt_dave(wanted.user_id, wanted.welcome, wanted.commit);
     ok()
+}
+
+#[derive(Deserialize)]
+struct Encryption {
+    channel_id: Option<ChannelId>,
+    fault: CallFault,
+}
+
+/// A fault of a call's end-to-end encryption.
+pub(super) fn dave(call: &Call<'_>) -> Done {
+    let wanted: Encryption = call.body()?;
+    let channel = wanted.channel_id.unwrap_or(call.about.voice_channel_id);
+    if call.sim.call(channel).is_none() {
+        return Err((400, format!("there is no call in {channel}")));
+    }
+    call.sim.call_fault(channel, wanted.fault);
+    ok()
+}
+
+/// The call in a channel, `?channel_id=`; null while nobody is connected.
+pub(super) fn current(call: &Call<'_>) -> Done {
+    let channel = number(call, "channel_id")?.map(ChannelId);
+    let channel = channel.unwrap_or(call.about.voice_channel_id);
+    to_json(call.sim.call(channel))
 }
 
 #[derive(Deserialize)]
@@ -241,22 +265,21 @@ fn summary_json(heard: &HeardSummary) -> Value {
     })
 }
 
+/// A number of the query.
+fn number(call: &Call<'_>, name: &str) -> Result<Option<u64>, (u16, String)> {
+    let mut pairs = call
+        .query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='));
+    let value = pairs.find(|(key, _)| *key == name).map(|(_, value)| value);
+    let wrong = |_| (400, format!("{name} is a number"));
+    value.map(|text| text.parse().map_err(wrong)).transpose()
+}
+
 /// `?user_id=`: counts of all whom a person heard. With `from=`, of one user; with `left=` and `right=` in hertz, too,
 /// how much of what is kept is that tone, from 0 to 1.
 pub(super) fn heard(call: &Call<'_>) -> Done {
-    let field = |name: &str| {
-        let mut pairs = call
-            .query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='));
-        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
-    };
-    let number = |name: &str| -> Result<Option<u64>, (u16, String)> {
-        let wrong = |_| (400, format!("{name} is a number"));
-        field(name)
-            .map(|text| text.parse().map_err(wrong))
-            .transpose()
-    };
+    let number = |name: &str| number(call, name);
     let user = number("user_id")?.map(UserId);
     let user = user.ok_or_else(|| (400, "give user_id".to_owned()))?;
     let counts = call.sim.heard_of(user);

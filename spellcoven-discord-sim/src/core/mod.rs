@@ -35,9 +35,9 @@ pub use model::{ChannelKind, ChannelView, MessageView, VoiceStateView};
 pub use rest::{Pace, Request, Response};
 #[cfg(feature = "voice")]
 pub use rtc::{
-    CloseOrder, Datagram, HeardFrame, HeardSummary, LinkId, MediaCounts, MediaFaults,
-    SecondIdentify, Speech, SpeechError, Stereo, VoiceFault, VoiceServerId, VoiceServerView,
-    VoiceSettings, decode, tone_share,
+    CallFault, CallView, CloseOrder, Datagram, HeardFrame, HeardSummary, LinkId, MediaCounts,
+    MediaFaults, SecondIdentify, Speech, SpeechError, Stereo, VoiceClientView, VoiceFault,
+    VoiceServerId, VoiceServerView, VoiceSettings, decode, tone_share,
 };
 pub use stats::Stats;
 

@@ -173,6 +173,16 @@ async fn people_talk_and_listen() {
     assert!(heard["left"].as_f64().unwrap() > 0.8, "{heard}");
     assert!(heard["right"].as_f64().unwrap() > 0.8, "{heard}");
     assert_eq!(heard["clear"], 0);
+    let (_, call) = control.call("GET", "/call", &Value::Null).await;
+    assert_eq!(call["dave_version"], 1, "{call}");
+    assert_eq!(call["members"], json!([bob, alice]));
+    let down = json!({"fault": {"version": {"version": 0}}});
+    assert_eq!(post("/dave", down).await.0, 200);
+    assert_eq!(
+        post("/dave", json!({"fault": "execute_unknown"})).await.0,
+        200
+    );
+    assert_eq!(post("/dave", json!({"fault": "louder"})).await.0, 400);
     assert_eq!(post("/voice/hush", json!({"user_id": alice})).await.0, 200);
     let all = format!("/voice/heard?user_id={bob}");
     let (_, all) = control.call("GET", &all, &Value::Null).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use spellcoven_discord_sim::{
-    EntryKind, MediaFaults, Sim, Speech, UserId, VoiceFault, decode, tone_share,
+    CallFault, EntryKind, MediaFaults, Sim, Speech, UserId, VoiceFault, decode, tone_share,
 };
 
 use super::support::{Scene, scene, scene_with};
@@ -21,6 +21,10 @@ fn notes(sim: &Sim) -> String {
         )
     });
     notes.map(|entry| format!("{entry}\n")).collect()
+}
+
+fn code(sim: &Sim, person: UserId) -> Option<String> {
+    sim.voice_client(person)?.privacy_code
 }
 
 /// How much of what one heard of another is this tone, left and right.
@@ -56,7 +60,7 @@ async fn two_people_hear_each_other() {
     sim.hush(alice);
     sim.hush(bob);
     seconds(1.0).await;
-    assert!(!sim.is_talking(alice));
+    assert!(!sim.voice_client(alice).unwrap().talking);
     for (listener, from, left, right) in [(bob, alice, 440, 880), (alice, bob, 660, 550)] {
         let (l, r) = heard_tone(sim, listener, from, left, right);
         assert!(l > 0.9 && r > 0.9, "{l} {r}\n{}", notes(sim));
@@ -68,8 +72,8 @@ async fn two_people_hear_each_other() {
         );
         assert!(heard.encrypted > 200, "{heard:?}");
     }
-    assert_eq!(sim.privacy_code(alice), sim.privacy_code(bob));
-    assert!(sim.privacy_code(alice).is_some());
+    assert_eq!(code(sim, alice), code(sim, bob));
+    assert!(code(sim, alice).is_some());
     let media = sim.media();
     assert_eq!((media[&alice].clear, media[&bob].clear), (0, 0));
     assert!(sim.complaints().is_empty(), "{}", notes(sim));
@@ -94,7 +98,7 @@ async fn one_leaves_and_one_comes_in_the_middle() {
     let heard = &sim.heard_of(carol)[&alice];
     assert!(heard.frames > 250, "{heard:?}\n{}", notes(sim));
     assert_eq!((heard.failed, heard.clear), (0, 0), "{heard:?}");
-    assert_eq!(sim.privacy_code(alice), sim.privacy_code(carol));
+    assert_eq!(code(sim, alice), code(sim, carol));
     sim.leave(carol).unwrap();
     seconds(2.0).await;
     assert_eq!(sim.media()[&alice].clear, 0);
@@ -218,4 +222,72 @@ async fn who_can_talk() {
     );
     scene.sim.leave(scene.alice).unwrap();
     assert!(scene.sim.complaints().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_goes_without_dave_and_back() {
+    let scene = scene();
+    let sim = &scene.sim;
+    let [alice, bob, _] = three(&scene);
+    assert!(sim.call(scene.lobby).is_none());
+    sim.set_listening(bob, true).unwrap();
+    sim.talk(alice, Speech::tone(440, 880).unwrap()).unwrap();
+    seconds(3.0).await;
+    let call = sim.call(scene.lobby).unwrap();
+    assert_eq!(call.members, [bob, alice]);
+    assert!(
+        call.established && call.dave_version == 1 && call.epoch == 1,
+        "{call:?}"
+    );
+    sim.call_fault(scene.lobby, CallFault::Version { version: Some(0) });
+    seconds(4.0).await;
+    sim.forget_heard(bob);
+    seconds(1.0).await;
+    let heard = &sim.heard_of(bob)[&alice];
+    assert!(
+        heard.frames > 40 && heard.encrypted == 0,
+        "{heard:?}\n{}",
+        notes(sim)
+    );
+    assert_eq!(
+        sim.media()[&alice].clear_in_dave_call,
+        0,
+        "allowed without DAVE"
+    );
+    sim.call_fault(scene.lobby, CallFault::Version { version: None });
+    seconds(4.0).await;
+    sim.forget_heard(bob);
+    seconds(1.0).await;
+    let heard = &sim.heard_of(bob)[&alice];
+    assert!(heard.encrypted > 40, "{heard:?}\n{}", notes(sim));
+    assert!(sim.complaints().is_empty(), "{}", notes(sim));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_words_of_the_server_do_no_harm() {
+    for fault in [
+        CallFault::DropExecute,
+        CallFault::SlowExecute { ms: 1500 },
+        CallFault::ProposeIntruder { user_id: UserId(5) },
+        CallFault::ProposeInWrongEpoch,
+        CallFault::ExecuteUnknown,
+        CallFault::AnotherExternalSender,
+        CallFault::ExternalSenderAgain,
+    ] {
+        let scene = scene();
+        let sim = &scene.sim;
+        let [alice, bob, carol] = three(&scene);
+        sim.set_listening(bob, true).unwrap();
+        sim.talk(alice, Speech::tone(440, 880).unwrap()).unwrap();
+        seconds(3.0).await;
+        sim.call_fault(scene.lobby, fault);
+        seconds(3.0).await;
+        sim.set_listening(carol, true).unwrap();
+        seconds(5.0).await;
+        sim.forget_heard(bob);
+        seconds(1.0).await;
+        let heard = &sim.heard_of(bob)[&alice];
+        assert!(heard.encrypted > 40, "{fault:?} {heard:?}\n{}", notes(sim));
+        assert_eq!(sim.media()[&alice].clear, 0, "{fault:?}");
+    }
 }

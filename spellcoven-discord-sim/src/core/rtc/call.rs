@@ -20,7 +20,33 @@ pub(super) struct Call {
     pub(super) dave: DaveGroup,
 }
 
+/// A call as a test sees it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct CallView {
+    /// Who is connected, in the order in which they came.
+    pub members: Vec<UserId>,
+    /// The version of DAVE in force, or about to be; 0: only transport encryption.
+    pub dave_version: u16,
+    /// Whether there is a group, so that media can be end-to-end encrypted.
+    pub established: bool,
+    /// The group's epoch; 0 while there is none.
+    pub epoch: u64,
+}
+
 impl World {
+    /// The call in a channel; `None` while nobody is connected.
+    #[must_use]
+    pub fn call(&self, channel: ChannelId) -> Option<CallView> {
+        let call = self.rtc.calls.get(&channel)?;
+        Some(CallView {
+            members: call.members.clone(),
+            dave_version: call.dave.version(),
+            established: call.dave.is_established(),
+            epoch: call.dave.epoch(),
+        })
+    }
+
     /// One who identified is told who is there, and the others of them.
     pub(super) fn enter_call(&mut self, key: SeatKey, channel: ChannelId) {
         let (guild, user) = key;

@@ -19,6 +19,24 @@ const TURNS: u32 = 100_000;
 /// The version that people's clients speak.
 const QUERY: &str = "v=8";
 
+/// A simulated person's voice client as a test sees it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct VoiceClientView {
+    /// Whether it is ready for media.
+    pub connected: bool,
+    /// Whether something is being said, the closing silence included.
+    pub talking: bool,
+    /// Packets sent.
+    pub sent: u64,
+    /// Frames that were not sent because there was no key to encrypt them with.
+    pub held: u64,
+    /// Its MLS epoch, 0 without a group.
+    pub epoch: u64,
+    /// The call's privacy code, 30 digits; `None` outside of an encrypted call.
+    pub privacy_code: Option<String>,
+}
+
 /// A person with a voice client.
 #[derive(Debug)]
 pub(super) struct Actor {
@@ -32,7 +50,7 @@ pub(super) struct Actor {
 
 impl Rtc {
     /// Takes a datagram that is for a person; gives back one that is not.
-    pub(super) fn to_person(&mut self, to: SocketAddr, bytes: Vec<u8>) -> Option<Vec<u8>> {
+    pub(super) fn post(&mut self, to: SocketAddr, bytes: Vec<u8>) -> Option<Vec<u8>> {
         let Some(user) = self.addresses.get(&to) else {
             return Some(bytes);
         };
@@ -105,17 +123,18 @@ impl World {
         self.with_actor(user, |actor| actor.person.forget());
     }
 
-    /// The voice privacy code that a person's client shows: 30 digits; `None` outside of an encrypted call.
+    /// A person's voice client; `None` for one who never talked or listened.
     #[must_use]
-    pub fn privacy_code(&self, user: UserId) -> Option<String> {
-        self.rtc.actors.get(&user)?.person.privacy_code()
-    }
-
-    /// Whether a person is saying something, the closing silence included.
-    #[must_use]
-    pub fn is_talking(&self, user: UserId) -> bool {
-        let actor = self.rtc.actors.get(&user);
-        actor.is_some_and(|actor| actor.person.is_talking())
+    pub fn voice_client(&self, user: UserId) -> Option<VoiceClientView> {
+        let person = &self.rtc.actors.get(&user)?.person;
+        Some(VoiceClientView {
+            connected: person.is_connected(),
+            talking: person.is_talking(),
+            sent: person.sent(),
+            held: person.held(),
+            epoch: person.epoch(),
+            privacy_code: person.privacy_code(),
+        })
     }
 
     /// Makes a client for a person, and connects it.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::super::World;
 use super::call::Call;
-use super::dave::DaveFault;
+use super::dave::{DaveFault, DaveGroup};
 use super::link::LinkId;
 use crate::ids::{ChannelId, UserId};
 
@@ -99,7 +99,71 @@ pub enum VoiceFault {
     CorruptCommit,
 }
 
+/// A fault of a call's end-to-end encryption. Each strikes once: at once, or at the next occasion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CallFault {
+    /// The next "execute transition" is sent to nobody.
+    DropExecute,
+    /// The next transition is executed so much later, in milliseconds.
+    SlowExecute {
+        /// By how much.
+        ms: u64,
+    },
+    /// A user whom nobody was told of is proposed as a member.
+    ProposeIntruder {
+        /// Who.
+        user_id: UserId,
+    },
+    /// A member is proposed a second time.
+    ProposeTwice {
+        /// Who.
+        user_id: UserId,
+    },
+    /// Everyone gets a proposal of an epoch that is not theirs.
+    ProposeInWrongEpoch,
+    /// Everyone gets an "execute transition" that was never announced.
+    ExecuteUnknown,
+    /// Everyone gets another external sender than the group has.
+    AnotherExternalSender,
+    /// Everyone gets the group's external sender again.
+    ExternalSenderAgain,
+    /// The call goes to this version of DAVE, 0 for none; nothing: to what all members can.
+    Version {
+        /// Which.
+        version: Option<u16>,
+    },
+}
+
 impl World {
+    /// Orders a fault of a call's end-to-end encryption. Nothing where no call is.
+    pub fn call_fault(&mut self, channel: ChannelId, fault: CallFault) {
+        self.acted(None, format!("fault of the call in {channel}: {fault:?}"));
+        let now = self.now;
+        let ordered = match fault {
+            CallFault::DropExecute => DaveFault::DropExecute,
+            CallFault::SlowExecute { ms } => DaveFault::SlowExecute(Duration::from_millis(ms)),
+            CallFault::ProposeIntruder { user_id } => DaveFault::ProposeIntruder(user_id.0),
+            CallFault::ProposeTwice { user_id } => DaveFault::ProposeTwice(user_id.0),
+            CallFault::ProposeInWrongEpoch => DaveFault::ProposeInWrongEpoch,
+            CallFault::ExecuteUnknown => DaveFault::ExecuteUnknown,
+            CallFault::AnotherExternalSender => DaveFault::AnotherExternalSender,
+            CallFault::ExternalSenderAgain => {
+                self.with_group(channel, DaveGroup::announce_external_sender);
+                self.settle_voice();
+                return;
+            }
+            CallFault::Version { version } => {
+                self.with_group(channel, |group| group.set_version(now, version));
+                self.settle_voice();
+                return;
+            }
+        };
+        self.with_group(channel, |group| group.fault(now, ordered));
+        self.settle_voice();
+    }
+
     /// Orders a fault of a user's voice connections, in every guild.
     pub fn voice_fault(&mut self, user: UserId, fault: VoiceFault) {
         self.acted(Some(user), format!("voice fault: {fault:?}"));

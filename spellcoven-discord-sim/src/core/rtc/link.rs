@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::{Output, World};
-use super::seat::{Numbered, SeatKey};
+use super::replay::Numbered;
+use super::seat::SeatKey;
 use super::{Rtc, VoiceServerId};
 use crate::ids::UserId;
 use crate::journal::{ClosedBy, EntryKind};

@@ -89,10 +89,10 @@ impl World {
                 acked: !muted,
             });
         }
-        if let (Some(ack), true) = (ack, self.settings.voice.trim_on_ack) {
-            if let Some(seat) = seat.and_then(|key| self.rtc.seats.get_mut(&key)) {
-                seat.replay.acknowledge(ack);
-            }
+        if let Some(ack) = ack.filter(|_| self.settings.voice.trim_on_ack)
+            && let Some(seat) = seat.and_then(|key| self.rtc.seats.get_mut(&key))
+        {
+            seat.replay.acknowledge(ack);
         }
         if !muted {
             let d = if bare { nonce } else { json!({ "t": nonce }) };
