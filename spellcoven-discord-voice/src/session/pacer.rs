@@ -93,8 +93,13 @@ impl Pacer {
         if self.running && self.source.is_some() && !self.announced {
             self.announce(now);
         } else if self.running && (self.source.is_some() || self.silence_left > 0) {
-            self.next.get_or_insert(now);
+            self.beat_soon(now);
         }
+    }
+
+    /// The next slot may be far off, where there was only op 5 left to say.
+    fn beat_soon(&mut self, now: Instant) {
+        self.next = Some(self.next.filter(|next| *next <= now + TICK).unwrap_or(now));
     }
 
     /// A connection is there, on which nothing was said yet. `announce`: say op 5 and send silence even without a
@@ -136,7 +141,7 @@ impl Pacer {
     /// There may be a key now: silence that was still to be sent is sent.
     pub(super) fn unhold(&mut self, now: Instant) {
         if self.running && self.silence_left > 0 {
-            self.next.get_or_insert(now);
+            self.beat_soon(now);
         }
     }
 

@@ -273,6 +273,51 @@ fn who_only_receives_says_op_5_and_silence_once() {
 }
 
 #[test]
+fn a_source_after_another_does_not_wait() {
+    let mut rig = Rig::connected(config());
+    for pause in [5, 30, 150, 300, 700, 5_000] {
+        let script = Script::default();
+        script.say([1]).end();
+        rig.session.set_source(rig.now, script.source());
+        rig.pass_ms(40);
+        let heard = rig.heard();
+        let first = heard.iter().find(|(.., payload)| payload == &[0xfc, 1]);
+        assert!(first.is_some(), "after {pause} ms: {heard:?}");
+        rig.pass_ms(pause);
+        rig.heard();
+    }
+}
+
+#[test]
+fn frames_of_any_length_go_out_at_their_own_pace() {
+    struct Long(u32);
+    impl AudioSource for Long {
+        fn next_frame(&mut self) -> NextFrame {
+            NextFrame::Frame(OpusFrame {
+                data: Bytes::from_static(&[0xfc, 1]),
+                samples: self.0,
+            })
+        }
+    }
+    for samples in [120, 480, 960, 2_880, 5_760] {
+        let mut rig = Rig::connected(config());
+        rig.session
+            .set_source(rig.now, Some(Box::new(Long(samples))));
+        rig.pass_ms(6_020);
+        let heard = rig.heard();
+        let expected = 6 * 48_000 / samples as usize;
+        assert!(
+            heard.len().abs_diff(expected) <= 1,
+            "{samples}: {}",
+            heard.len()
+        );
+        for pair in heard.windows(2) {
+            assert_eq!(pair[1].2.wrapping_sub(pair[0].2), samples);
+        }
+    }
+}
+
+#[test]
 fn while_muted_the_source_goes_on_and_nothing_is_sent() {
     let mut rig = Rig::connected(config());
     let script = Script::default();
