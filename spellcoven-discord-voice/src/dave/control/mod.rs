@@ -1,8 +1,10 @@
 //! The conversation with the server about end-to-end encryption.
 
 mod event;
+mod group;
 mod inbox;
 mod message;
+mod sending;
 mod transitions;
 mod users;
 
@@ -11,32 +13,26 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    num::NonZeroU16,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
 use davey::DaveSession;
-use ring::digest::{Context, SHA256};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
-    MAX_DAVE_VERSION,
     identity::DaveIdentity,
     keys::{KeyChange, Passthrough, SendKey},
-    mls::{GroupState, MlsDone, MlsJob, MlsResult, Seat, VerificationJob, Work},
+    mls::{MlsDone, MlsJob, VerificationJob},
     policy::E2eePolicy,
     ratchet::KeyRatchet,
 };
 use inbox::{Inbox, Input};
-use message::{Message, op};
-use transitions::{Prepared, Transitions};
+use message::Message;
+use transitions::Transitions;
 use users::Users;
 
 pub(crate) use event::DaveEvent;
-
-/// How long frames in the clear are still accepted after a call has become end-to-end encrypted.
-const PASSTHROUGH_AFTER_UPGRADE: Duration = Duration::from_secs(10);
 
 /// What [`Dave`] is made with.
 #[derive(Debug, Clone)]
@@ -265,377 +261,4 @@ impl Dave {
             }
         }
     }
-
-    /// By op 4.
-    fn start(&mut self, version: u16) {
-        self.version = Some(version);
-        self.group = None;
-        if version == 0 {
-            self.session = None;
-            self.active = 0;
-            self.go_plain();
-            self.update_passthrough(None);
-            return;
-        }
-        self.active = version;
-        self.send_with(SendKey::Hold);
-        self.update_passthrough(None);
-        self.begin(version);
-    }
-
-    fn message(&mut self, now: Instant, message: Message) {
-        match message {
-            Message::PrepareEpoch {
-                version,
-                epoch,
-                transition,
-            } => {
-                if epoch == 1 {
-                    self.version = Some(version);
-                    self.group = None;
-                    self.begin(version);
-                } else if let Some(transition) = transition.filter(|id| *id != 0) {
-                    self.ready(transition);
-                }
-            }
-            Message::PrepareTransition {
-                transition,
-                version,
-            } => {
-                let own = self.group.as_ref().and_then(|group| group.own.clone());
-                self.prepare(now, transition, version, own.filter(|_| version != 0));
-            }
-            Message::ExecuteTransition { transition } => match self.transitions.take(transition) {
-                Some(prepared) => self.execute(now, transition, prepared),
-                None => {
-                    tracing::debug!(transition, "ignored the execution of an unknown transition")
-                }
-            },
-            Message::ExternalSender(payload) => {
-                if self.session.is_some() {
-                    if self.group.is_none() {
-                        self.external_sender = Some(payload.clone());
-                    }
-                    self.job(Work::ExternalSender(payload));
-                } else {
-                    self.external_sender = Some(payload);
-                }
-            }
-            Message::Proposals(payload) => {
-                let recognised = self.users.present();
-                self.group_job(Work::Proposals {
-                    payload,
-                    recognised,
-                });
-            }
-            Message::Commit { transition, commit } => {
-                if self.is_new_entry(transition, op::ANNOUNCE_COMMIT, &commit) {
-                    self.group_job(Work::Commit { transition, commit });
-                }
-            }
-            Message::Welcome {
-                transition,
-                welcome,
-            } => {
-                if self.is_new_entry(transition, op::WELCOME, &welcome) {
-                    let recognised = self.users.present_or_just_left(now);
-                    self.group_job(Work::Welcome {
-                        transition,
-                        welcome,
-                        recognised,
-                    });
-                }
-            }
-        }
-    }
-
-    fn result(&mut self, now: Instant, result: MlsResult) {
-        match result {
-            MlsResult::KeyPackage(payload) => self.outputs.push_back(DaveOutput::SendBinary {
-                op: op::KEY_PACKAGE,
-                payload,
-            }),
-            MlsResult::Nothing => {}
-            MlsResult::Refused(why) => tracing::debug!(why, "refused a message about the group"),
-            MlsResult::CommitWelcome(payload) => self.outputs.push_back(DaveOutput::SendBinary {
-                op: op::COMMIT_WELCOME,
-                payload,
-            }),
-            MlsResult::Group { transition, group } => self.entered(now, transition, group),
-            MlsResult::OutOfStep {
-                transition,
-                why,
-                key_package,
-            } => self.lost_step(transition, why, key_package),
-            MlsResult::Broken(why) => {
-                self.send_with(SendKey::Hold);
-                self.event(DaveEvent::Failed { why });
-            }
-        }
-    }
-
-    /// A new epoch: its receive keys hold from now on, the send key from the transition's execution.
-    fn entered(&mut self, now: Instant, transition: u16, group: GroupState) {
-        let mut own = None;
-        let mut signature_keys = BTreeMap::new();
-        let gone = std::mem::take(&mut self.receiving);
-        for member in group.members {
-            signature_keys.insert(member.user, member.signature_key);
-            if member.user == self.config.user_id {
-                own = Some(member.ratchet);
-            } else {
-                self.receiving.insert(member.user);
-                self.keys(KeyChange::Receive {
-                    user: member.user,
-                    ratchet: member.ratchet,
-                });
-            }
-        }
-        for user in gone {
-            if !self.receiving.contains(&user) {
-                self.keys(KeyChange::Forget { user });
-            }
-        }
-        self.event(DaveEvent::Epoch {
-            epoch: group.epoch,
-            members: signature_keys.keys().copied().collect(),
-            privacy_code: group.privacy_code.clone(),
-        });
-        self.group = Some(Group {
-            own: own.clone(),
-            signature_keys,
-            privacy_code: group.privacy_code,
-        });
-        let version = self.version.unwrap_or(MAX_DAVE_VERSION);
-        self.prepare(now, transition, version, own);
-    }
-
-    /// Id 0 counts at once and is never acknowledged.
-    fn prepare(&mut self, now: Instant, transition: u16, version: u16, keys: Option<KeyRatchet>) {
-        let prepared = self.transitions.prepare(version, keys);
-        if version == 0 {
-            self.keys(KeyChange::Retire);
-        }
-        if transition == 0 {
-            self.execute(now, transition, prepared);
-            return;
-        }
-        self.transitions.wait(transition, prepared);
-        self.update_passthrough(None);
-        self.ready(transition);
-    }
-
-    fn execute(&mut self, now: Instant, transition: u16, prepared: Prepared) {
-        if !self.transitions.execute(transition, &prepared) {
-            tracing::debug!(transition, "a later transition is in force already");
-            return;
-        }
-        let was = std::mem::replace(&mut self.active, prepared.version);
-        if prepared.version == 0 {
-            // A group that was begun since then (op 24) is for the way back.
-            if self.group.take().is_some() {
-                self.session = None;
-                self.last_entry = None;
-            }
-            self.go_plain();
-            self.update_passthrough(None);
-            return;
-        }
-        let own = self.group.as_ref().and_then(|group| group.own.clone());
-        match prepared.keys.or(own) {
-            Some(keys) => {
-                self.send_with(SendKey::Key(keys));
-                self.event(DaveEvent::Encrypted {
-                    version: prepared.version,
-                });
-            }
-            None => {
-                self.send_with(SendKey::Hold);
-                for user in std::mem::take(&mut self.receiving) {
-                    self.keys(KeyChange::Forget { user });
-                }
-                self.event(DaveEvent::Alone);
-            }
-        }
-        self.update_passthrough((was == 0).then(|| now + PASSTHROUGH_AFTER_UPGRADE));
-    }
-
-    /// We have lost step with the group (or the server believes so), and begun anew.
-    fn lost_step(&mut self, transition: Option<u16>, why: String, key_package: Option<Vec<u8>>) {
-        let transition = transition.unwrap_or(self.transitions.last_executed());
-        tracing::info!(
-            transition,
-            why,
-            "out of step with the group: entering it anew"
-        );
-        self.group = None;
-        self.last_entry = None;
-        self.outputs.push_back(DaveOutput::SendJson {
-            op: op::INVALID_COMMIT_WELCOME,
-            d: json!({ "transition_id": transition }),
-        });
-        match key_package {
-            Some(payload) => {
-                self.outputs.push_back(DaveOutput::SendBinary {
-                    op: op::KEY_PACKAGE,
-                    payload,
-                });
-                self.event(DaveEvent::Recovering { transition, why });
-            }
-            None => self.event(DaveEvent::Failed { why }),
-        }
-    }
-
-    fn heal(&mut self) {
-        if self.group.is_none()
-            || self.transitions.any_pending()
-            || self.transitions.last_executed() == 0
-        {
-            return;
-        }
-        self.out_of_step("nobody's frames open any more");
-    }
-
-    /// Op 31, then a new start, whose key package follows as op 26.
-    fn out_of_step(&mut self, why: &str) {
-        let Some(version) = self.version.filter(|version| *version != 0) else {
-            return;
-        };
-        let transition = self.transitions.last_executed();
-        self.group = None;
-        self.last_entry = None;
-        self.outputs.push_back(DaveOutput::SendJson {
-            op: op::INVALID_COMMIT_WELCOME,
-            d: json!({ "transition_id": transition }),
-        });
-        self.event(DaveEvent::Recovering {
-            transition,
-            why: why.to_owned(),
-        });
-        self.begin(version);
-    }
-
-    /// Whether this op 29 or 30 is another than the last one that made a group; if it is the same, after a resume, our
-    /// word that we are ready may have been lost.
-    fn is_new_entry(&mut self, transition: u16, op: u8, payload: &[u8]) -> bool {
-        let name = entry_name(transition, op, payload);
-        if self.group.is_some() && self.last_entry == Some(name) {
-            if self.transitions.is_pending(transition) {
-                self.ready(transition);
-            }
-            return false;
-        }
-        self.last_entry = Some(name);
-        true
-    }
-
-    fn begin(&mut self, version: u16) {
-        match NonZeroU16::new(version).filter(|version| version.get() <= MAX_DAVE_VERSION) {
-            Some(_) => self.job(Work::Begin),
-            None => {
-                self.session = None;
-                self.send_with(SendKey::Hold);
-                self.event(DaveEvent::Failed {
-                    why: format!("the call has DAVE version {version}, and this client speaks {MAX_DAVE_VERSION}"),
-                });
-            }
-        }
-    }
-
-    /// A job that only makes sense with a session.
-    fn group_job(&mut self, work: Work) {
-        if self.session.is_some() {
-            self.job(work);
-        } else {
-            tracing::debug!(?work, "ignored a message about a group that there is not");
-        }
-    }
-
-    fn job(&mut self, work: Work) {
-        let Some(version) = self.version.and_then(NonZeroU16::new) else {
-            return;
-        };
-        self.busy = true;
-        self.outputs.push_back(DaveOutput::Job(MlsJob {
-            life: self.life,
-            seat: Seat {
-                version,
-                user_id: self.config.user_id,
-                channel_id: self.config.channel_id,
-                identity: self.config.identity.clone(),
-                external_sender: self.external_sender.clone(),
-            },
-            session: self.session.take(),
-            work,
-        }));
-    }
-
-    fn ready(&mut self, transition: u16) {
-        self.outputs.push_back(DaveOutput::SendJson {
-            op: op::TRANSITION_READY,
-            d: json!({ "transition_id": transition }),
-        });
-    }
-
-    fn go_plain(&mut self) {
-        let allowed = self.config.policy == E2eePolicy::Preferred;
-        self.send_with(if allowed {
-            SendKey::Plain
-        } else {
-            SendKey::Hold
-        });
-        self.event(DaveEvent::NotEncrypted { allowed });
-    }
-
-    fn send_with(&mut self, key: SendKey) {
-        let sending = match &key {
-            SendKey::Plain => Sending::Plain,
-            SendKey::Hold => Sending::Hold,
-            SendKey::Key(_) => Sending::Key,
-        };
-        if sending != self.sending || sending == Sending::Key {
-            self.sending = sending;
-            self.keys(KeyChange::Send(key));
-        }
-    }
-
-    /// Clear frames pass while the call is at version 0 or on its way there, and until `end` after it has left it. With
-    /// [`E2eePolicy::Required`], never.
-    fn update_passthrough(&mut self, end: Option<Instant>) {
-        let plain = self.active == 0 || self.transitions.downgrade_pending();
-        let next = match (self.config.policy, end) {
-            (E2eePolicy::Required, _) => Passthrough::Off,
-            (E2eePolicy::Preferred, _) if plain => Passthrough::On,
-            (E2eePolicy::Preferred, Some(end)) => Passthrough::Until(end),
-            (E2eePolicy::Preferred, None) if self.passthrough == Passthrough::On => {
-                Passthrough::Off
-            }
-            (E2eePolicy::Preferred, None) => self.passthrough,
-        };
-        if next != self.passthrough {
-            self.passthrough = next;
-            self.keys(KeyChange::Passthrough(next));
-        }
-    }
-
-    fn keys(&mut self, change: KeyChange) {
-        self.outputs.push_back(DaveOutput::Keys(change));
-    }
-
-    fn event(&mut self, event: DaveEvent) {
-        self.outputs.push_back(DaveOutput::Event(event));
-    }
-}
-
-fn entry_name(transition: u16, op: u8, payload: &[u8]) -> [u8; 32] {
-    let mut context = Context::new(&SHA256);
-    context.update(&transition.to_be_bytes());
-    context.update(&[op]);
-    context.update(payload);
-    context
-        .finish()
-        .as_ref()
-        .first_chunk()
-        .copied()
-        .unwrap_or_default()
 }

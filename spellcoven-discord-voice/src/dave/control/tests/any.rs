@@ -1,5 +1,7 @@
 //! Whatever a server says, in whatever order.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use serde_json::json;
 
