@@ -291,3 +291,25 @@ async fn wrong_words_of_the_server_do_no_harm() {
         assert_eq!(sim.media()[&alice].clear, 0, "{fault:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_same_seed_gives_the_same_call() {
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let scene = scene();
+        let sim = &scene.sim;
+        let [alice, bob, carol] = three(&scene);
+        let mut faults = MediaFaults::loss(0.1);
+        faults.reorder = 0.1;
+        faults.jitter_ms = 10;
+        sim.set_media_faults(faults);
+        sim.set_listening(bob, true).unwrap();
+        sim.talk(alice, Speech::tone(440, 880).unwrap()).unwrap();
+        seconds(3.0).await;
+        sim.set_listening(carol, true).unwrap();
+        seconds(2.0).await;
+        runs.push((sim.journal().to_string(), sim.media()));
+    }
+    assert_eq!(runs[0].1, runs[1].1);
+    assert_eq!(runs[0].0, runs[1].0);
+}

@@ -27,7 +27,7 @@ mod settings;
 mod sfu;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use ::core::net::SocketAddr;
 use std::time::Duration;
 
 use super::World;

@@ -1,6 +1,6 @@
 //! What an identified client says, opcode by opcode.
 
-use std::net::{IpAddr, SocketAddr};
+use ::core::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! The way out of the forwarding unit: copies for receivers, sealed for each, with what faults do to them.
 
-use std::net::SocketAddr;
+use ::core::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::World;

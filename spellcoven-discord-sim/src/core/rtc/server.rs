@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use ::core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::super::World;
 

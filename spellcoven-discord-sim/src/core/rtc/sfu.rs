@@ -1,6 +1,6 @@
 //! The forwarding unit: datagrams in, copies for the others out.
 
-use std::net::SocketAddr;
+use ::core::net::SocketAddr;
 
 use super::super::World;
 use super::VoiceServerId;
@@ -241,11 +241,9 @@ impl World {
         let link = seat.link;
         let counts = self.rtc.counts.entry(opened.key.1).or_default();
         counts.before_speaking += 1;
-        if now >= early.saturating_add(grace) {
-            if let Some(link) = link {
-                self.voice_complaint(link, "sent media without an op 5 before");
-                self.close_link(link, 4020, "Invalid SSRC.");
-            }
+        if let Some(link) = link.filter(|_| now >= early.saturating_add(grace)) {
+            self.voice_complaint(link, "sent media without an op 5 before");
+            self.close_link(link, 4020, "Invalid SSRC.");
         }
         false
     }
