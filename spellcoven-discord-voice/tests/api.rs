@@ -42,6 +42,9 @@ mod client_audio;
 mod client_faults;
 #[path = "api/client_net.rs"]
 mod client_net;
+#[cfg(feature = "gateway")]
+#[path = "api/client_policy.rs"]
+mod client_policy;
 #[path = "api/client_promises.rs"]
 mod client_promises;
 #[cfg(feature = "gateway")]

@@ -90,8 +90,7 @@ pub(crate) struct Member {
     pub(crate) bot: Bot,
     pub(crate) user_id: Id<UserMarker>,
     pub(crate) client: DiscordRtcClient,
-    pub(crate) shard: ShardHandle,
-    pub(crate) router: VoiceRouter,
+    shard: ShardHandle,
 }
 
 impl Room {
@@ -153,7 +152,6 @@ impl Room {
             user_id,
             client: change(builder).build(),
             shard: handle,
-            router,
         }
     }
 
@@ -267,24 +265,21 @@ pub(crate) fn plain(builder: DiscordRtcClientBuilder) -> DiscordRtcClientBuilder
 }
 
 /// The first event that answers, within half a minute of virtual time.
-#[track_caller]
-pub(crate) fn event<R>(
+pub(crate) async fn event<R>(
     events: &mut EventStream,
     mut pick: impl FnMut(&VoiceEvent) -> Option<R>,
-) -> impl Future<Output = R> {
-    async move {
-        let found = async {
-            let mut seen = Vec::new();
-            while let Some(event) = events.next().await {
-                if let Some(found) = pick(&event) {
-                    return found;
-                }
-                seen.push(event);
+) -> R {
+    let found = async {
+        let mut seen = Vec::new();
+        while let Some(event) = events.next().await {
+            if let Some(found) = pick(&event) {
+                return found;
             }
-            panic!("the client ended, and this is all that it told: {seen:#?}");
-        };
-        tokio::time::timeout(Duration::from_secs(30), found)
-            .await
-            .expect("the event does not come")
-    }
+            seen.push(event);
+        }
+        panic!("the client ended, and this is all that it told: {seen:#?}");
+    };
+    tokio::time::timeout(Duration::from_secs(30), found)
+        .await
+        .expect("the event does not come")
 }

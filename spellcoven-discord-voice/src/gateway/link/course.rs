@@ -40,12 +40,13 @@ impl VoiceGateway {
         }
     }
 
-    /// Begins a fresh session on the same server, because something outside this machine failed.
+    /// Begins a fresh session on the same server, because something outside this machine failed. The old one has to end
+    /// first: an Identify while it lives is answered with 4006 (observed).
     pub(crate) fn identify_again(&mut self, now: Instant) {
         self.resumable = false;
         if !matches!(self.phase, Phase::Waiting { .. } | Phase::Ended) {
             self.note_uptime(now);
-            self.close(CLOSE_KEEP_SESSION);
+            self.close(CLOSE_END_SESSION);
         }
         self.retry(now);
     }

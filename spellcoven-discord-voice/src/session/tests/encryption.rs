@@ -176,7 +176,7 @@ fn keys_that_do_not_come_after_a_resume_are_asked_for_by_a_fresh_session() {
         rig.pass_ms(9_999);
         assert_eq!(rig.closes().len(), 0);
         rig.pass_ms(1);
-        let expected: &[u16] = if others { &[4000] } else { &[] };
+        let expected: &[u16] = if others { &[1000] } else { &[] };
         assert_eq!(rig.closes(), expected, "alone there is no key to be had");
         assert_eq!(rig.troubles().contains(&VoiceTrouble::KeysMissing), others);
     }

@@ -284,7 +284,7 @@ fn a_socket_that_breaks_in_a_call_is_replaced_with_a_fresh_session() {
     let udp = rig.udp.unwrap();
     rig.session.udp_failed(rig.now, udp);
     rig.listen();
-    assert_eq!(rig.closes(), [4000]);
+    assert_eq!(rig.closes(), [1000]);
     assert_eq!(rig.udp, None);
     assert_eq!(rig.session.state(), ConnectionState::Connecting);
     rig.next_link();
