@@ -82,9 +82,10 @@ impl World {
         let before = self
             .guilds
             .get(&guild)
-            .and_then(|guild| guild.voice.get(&user))
-            .map(|state| state.channel);
-        let moved = before != Some(target);
+            .and_then(|guild| guild.voice.get(&user));
+        // A bot that comes by another session, as after a restart, comes anew.
+        let moved =
+            before.is_none_or(|before| before.channel != target || before.session != state.session);
         let gaps = if moved {
             self.close_before_events(user, guild)
         } else {

@@ -462,3 +462,64 @@ async fn legacy_modes_only_where_they_are_offered() {
     voice.send(1, &select).await;
     assert_eq!(voice.until(4).await["mode"], "xsalsa20_poly1305");
 }
+
+/// What a client of the first mode seals: nonce is the header, the tag comes first.
+fn xsalsa(key: &[u8], header: &[u8], nonce: &[u8], text: &[u8]) -> Vec<u8> {
+    use xsalsa20poly1305::aead::{Aead, KeyInit};
+    let mut long = [0; 24];
+    long[..nonce.len()].copy_from_slice(nonce);
+    let key: [u8; 32] = key.try_into().unwrap();
+    let cipher = xsalsa20poly1305::XSalsa20Poly1305::new(&key.into());
+    let sealed = cipher.encrypt(&long.into(), text).unwrap();
+    [header, &sealed].concat()
+}
+
+#[tokio::test(start_paused = true)]
+async fn legacy_modes_carry_media() {
+    for mode in ["xsalsa20_poly1305", "xsalsa20_poly1305_lite"] {
+        let legacy = |builder: SimBuilder| builder.settings(|s| s.voice.offer_legacy = true);
+        let scene = scene_with(legacy);
+        let (_first, ticket_of_first) = join(&scene).await;
+        let mut a = Caller::enter(&scene.sim, ticket_of_first, AES).await;
+        a.speaking().await;
+        let (_bot, mut second) = another_bot(&scene, "other").await;
+        second.send(4, &op4(&scene, Some(scene.lobby))).await;
+        let ticket = ticket(&mut second).await;
+        let mut voice = Voice::open(&scene.sim, "127.0.0.1:2", 8).await;
+        voice.send(0, &ticket.identify()).await;
+        let ssrc = voice.until(2).await["ssrc"].as_u64().unwrap() as u32;
+        let udp = scene.sim.voice_udp();
+        udp.send(a.to, &discovery(ssrc));
+        udp.try_recv().unwrap();
+        let data = json!({"address": "0.0.0.0", "port": 0, "mode": mode});
+        voice
+            .send(1, &json!({"protocol": "udp", "data": data}))
+            .await;
+        let key = voice.until(4).await["secret_key"].clone();
+        let key: Vec<u8> = serde_json::from_value(key).unwrap();
+        voice.send(5, &json!({"speaking": 1, "ssrc": ssrc})).await;
+        a.ws.until(5).await;
+        // From the old mode to the new one.
+        let mut header = vec![0x80, 120, 0, 1, 0, 0, 0, 2];
+        header.extend_from_slice(&ssrc.to_be_bytes());
+        let sealed = if mode == "xsalsa20_poly1305" {
+            xsalsa(&key, &header, &header, &SILENCE)
+        } else {
+            let tail = 77_u32.to_be_bytes();
+            [&xsalsa(&key, &header, &tail, &SILENCE)[..], &tail].concat()
+        };
+        udp.send(a.to, &sealed);
+        assert_eq!(a.heard(), [[&header[..], &SILENCE].concat()], "{mode}");
+        // And back.
+        a.say(&SILENCE);
+        let (_, came) = udp.try_recv().unwrap();
+        let header = came[..12].to_vec();
+        let wanted = if mode == "xsalsa20_poly1305" {
+            xsalsa(&key, &header, &header, &SILENCE)
+        } else {
+            let tail = came[came.len() - 4..].to_vec();
+            [&xsalsa(&key, &header, &tail, &SILENCE)[..], &tail].concat()
+        };
+        assert_eq!(came, wanted, "{mode}");
+    }
+}

@@ -53,6 +53,25 @@ async fn a_mute_changes_nothing_of_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_bot_that_was_started_again_comes_anew() {
+    let scene = scene();
+    let (client, mut old) = caller(&scene).await;
+    scene.sim.cut(&scene.bot);
+    drop(client);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    // The old session waits to be resumed still; the bot knows nothing of it.
+    let mut client = scene.ready().await;
+    client.send(4, &op4(&scene, Some(scene.lobby))).await;
+    let new = ticket(&mut client).await;
+    assert_ne!(new.session_id, old.ticket.session_id);
+    assert_eq!(old.ws.closed().await, 4014);
+    Caller::enter(&scene.sim, new.clone(), AES).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let states = scene.sim.voice_states(scene.guild);
+    assert_eq!(json!(states[&scene.bot.user_id].session_id), new.session_id);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_move_by_a_moderator_gives_a_new_server() {
     let scene = scene();
     let room = scene.sim.add_voice_channel(scene.guild, "Room");

@@ -243,6 +243,23 @@ async fn muted_acks_and_refused_resumes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_silent_server() {
+    let scene = scene();
+    let (_client, ticket) = join(&scene).await;
+    let mut a = Caller::enter(&scene.sim, ticket, AES).await;
+    drain(&mut a.ws).await;
+    let seq = a.ws.seq;
+    scene.sim.voice_fault(a.user(), VoiceFault::Silence);
+    a.ws.send(3, &json!({"t": 1, "seq_ack": seq})).await;
+    a.ws.silent().await;
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    a.ws.silent().await;
+    let mut again = Voice::open(&scene.sim, "127.0.0.1:2", 8).await;
+    again.send(7, &a.ticket.resume(seq)).await;
+    again.until(9).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn before_version_8_nothing_is_sent_again() {
     let scene = scene();
     let (_client, ticket) = join(&scene).await;

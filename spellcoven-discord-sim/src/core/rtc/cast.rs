@@ -1,7 +1,7 @@
 //! People at the voice servers: they come in by the same functions as a client with a socket.
 
-use std::collections::{BTreeMap, VecDeque};
 use ::core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::super::{Output, World};

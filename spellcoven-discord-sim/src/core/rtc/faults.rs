@@ -83,6 +83,8 @@ pub enum VoiceFault {
         /// The code.
         code: u16,
     },
+    /// From now on nothing goes out, and nothing that comes in is heard, on any layer above TCP.
+    Silence,
     /// Heartbeats are not answered.
     MuteAcks {
         /// Whether from now on, or no longer.
@@ -181,6 +183,7 @@ impl World {
                     self.close_link(id, code, "fault");
                 }
             }
+            VoiceFault::Silence => links.into_iter().for_each(|id| self.silence_link(id)),
             VoiceFault::MuteAcks { on: true } => {
                 self.rtc.acks_muted.insert(user, Duration::MAX);
             }

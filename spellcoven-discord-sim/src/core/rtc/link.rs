@@ -48,6 +48,8 @@ pub(in crate::core) struct Link {
     pub(super) person: Option<UserId>,
     pub(super) heartbeat_due: Duration,
     pub(super) closing: bool,
+    /// Nothing goes out any more and nothing that comes in is heard.
+    silent: bool,
     pub(super) out: VecDeque<Output>,
 }
 
@@ -93,6 +95,7 @@ impl World {
             person,
             heartbeat_due: due,
             closing: false,
+            silent: false,
             out: VecDeque::new(),
         };
         self.rtc.links.insert(id, link);
@@ -174,7 +177,7 @@ impl World {
         self.rtc
             .links
             .get(&id)
-            .is_some_and(|link| !link.closing && link.close_at.is_none())
+            .is_some_and(|link| !link.closing && !link.silent && link.close_at.is_none())
     }
 
     /// A voice WebSocket ended from the client's side: with its close code, or `None` for a connection that broke.
@@ -243,7 +246,8 @@ impl World {
 
     fn put_out(&mut self, id: LinkId, output: Output) {
         let bound = self.settings.voice.outgoing_limit;
-        let Some(link) = self.rtc.links.get_mut(&id).filter(|link| !link.closing) else {
+        let link = self.rtc.links.get_mut(&id);
+        let Some(link) = link.filter(|link| !link.closing && !link.silent) else {
             return;
         };
         if link.out.len() >= bound {
@@ -254,6 +258,13 @@ impl World {
         link.out.push_back(output);
         let person = link.person;
         self.rtc.notice(id, person);
+    }
+
+    pub(super) fn silence_link(&mut self, id: LinkId) {
+        self.put_out(id, Output::Hush);
+        if let Some(link) = self.rtc.links.get_mut(&id) {
+            link.silent = true;
+        }
     }
 
     pub(super) fn voice_complaint(&mut self, id: LinkId, what: &str) {
@@ -313,7 +324,7 @@ impl World {
             }
             if let Some(closing) = link.close_at.as_ref().filter(|closing| closing.at <= now) {
                 due.push((*id, closing.code, closing.reason));
-            } else if link.heartbeat_due <= now {
+            } else if !link.silent && link.heartbeat_due <= now {
                 due.push((*id, 4009, "Session timed out."));
             }
         }
@@ -328,10 +339,11 @@ impl World {
             .links
             .values()
             .filter(|link| !link.closing)
-            .map(|link| {
-                let closing = link.close_at.as_ref().map(|closing| closing.at);
-                closing.map_or(link.heartbeat_due, |at| at.min(link.heartbeat_due))
-            });
+            .flat_map(|link| {
+                let beat = (!link.silent).then_some(link.heartbeat_due);
+                [beat, link.close_at.as_ref().map(|closing| closing.at)]
+            })
+            .flatten();
         if let Some(next) = times.min() {
             self.rtc.wake_at(next);
         }

@@ -1,7 +1,7 @@
 //! What a seat has for its media, and what is counted of them.
 
-use std::collections::BTreeMap;
 use ::core::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;

@@ -26,8 +26,8 @@ mod server;
 mod settings;
 mod sfu;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use ::core::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::World;

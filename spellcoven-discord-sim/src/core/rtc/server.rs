@@ -1,8 +1,8 @@
 //! Where voice servers are reached.
 
+use ::core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::collections::BTreeMap;
 use std::fmt;
-use ::core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::super::World;
 
