@@ -115,42 +115,48 @@ fn pre_skip_gain_and_the_cut_at_the_end_are_told() {
 
 #[test]
 fn seeking_finds_the_packet_of_any_position_and_prepares_the_decoder() {
-    let file = Ogg {
-        pre_skip: 312,
-        ..Ogg::default()
-    }
-    .write(&numbered(3000));
-    let mut ogg = OggOpus::from_bytes(file).unwrap();
-    for position in [0, 5_000, 59_900, 30_000, 1_000, 59_979, 10] {
-        let samples = position * 48;
-        assert_eq!(ogg.seek(samples).unwrap(), samples);
-        let mut prepared = 0;
-        let heard = loop {
-            match ogg.read(&mut Vec::new()).unwrap() {
-                Produced::Opus(chunk) if chunk.skip == chunk.frame.samples => prepared += 960,
-                Produced::Opus(chunk) => break chunk,
-                other => panic!("{other:?}"),
-            }
+    for packets_per_page in [1, 10, 250] {
+        let file = Ogg {
+            pre_skip: 312,
+            packets_per_page,
+            ..Ogg::default()
         };
-        let granule = samples + 312;
-        assert_eq!(
-            u64::from(number(&heard.frame)),
-            granule / 960,
-            "at {position} ms"
-        );
-        assert_eq!(u64::from(heard.skip), granule % 960, "at {position} ms");
-        if position >= 1_000 {
-            assert!(
-                prepared + u64::from(heard.skip) >= 3840,
-                "at {position} ms: {prepared}"
-            );
+        let mut ogg = OggOpus::from_bytes(file.write(&numbered(3000))).unwrap();
+        for position in [0, 5_000, 59_900, 30_000, 1_000, 59_979, 10] {
+            check_seek(&mut ogg, position);
         }
+        let end = ogg.seek(u64::MAX / 2).unwrap();
+        assert_eq!(end, 3000 * 960 - 312);
+        assert_eq!(ogg.next_frame(), NextFrame::End);
+        ogg.seek(0).unwrap();
+        assert_eq!(frames(&mut ogg, 9999).len(), 3000);
     }
-    let end = ogg.seek(u64::MAX / 2).unwrap();
-    assert_eq!(end, 3000 * 960 - 312);
-    assert_eq!(ogg.next_frame(), NextFrame::End);
-    ogg.seek(0).unwrap();
-    assert_eq!(frames(&mut ogg, 9999).len(), 3000);
+}
+
+fn check_seek(ogg: &mut OggOpus<Cursor<bytes::Bytes>>, position: u64) {
+    let samples = position * 48;
+    assert_eq!(ogg.seek(samples).unwrap(), samples);
+    let mut prepared = 0;
+    let heard = loop {
+        match ogg.read(&mut Vec::new()).unwrap() {
+            Produced::Opus(chunk) if chunk.skip == chunk.frame.samples => prepared += 960,
+            Produced::Opus(chunk) => break chunk,
+            other => panic!("{other:?}"),
+        }
+    };
+    let granule = samples + 312;
+    assert_eq!(
+        u64::from(number(&heard.frame)),
+        granule / 960,
+        "at {position} ms"
+    );
+    assert_eq!(u64::from(heard.skip), granule % 960, "at {position} ms");
+    // RFC 7845, 4.6: 80 ms before it, and not much more.
+    let prepared = prepared + u64::from(heard.skip);
+    assert!(prepared < 3840 + 960, "at {position} ms: {prepared}");
+    if position >= 1_000 {
+        assert!(prepared >= 3840, "at {position} ms: {prepared}");
+    }
 }
 
 #[test]

@@ -44,7 +44,8 @@ fn half_the_volume_is_half_the_amplitude() {
     assert!((half - 0.2).abs() < 0.02, "{half}");
     track.set_volume(1.0);
     // One frame of rising volume, and then the packets themselves again.
-    let _rising = player.next_frame();
+    let rising = frames(&mut player, 1);
+    assert!(!tone_frames(440.0, 440.0, 200).contains(&rising[0]));
     let passed = frames(&mut player, 1);
     assert!(tone_frames(440.0, 440.0, 200).contains(&passed[0]));
     assert_eq!(track.position(), Duration::from_millis(62 * 20));
@@ -56,6 +57,27 @@ fn half_the_volume_is_half_the_amplitude() {
     frames(&mut player, 1);
     let silent = left(&frames(&mut player, 40), 440.0);
     assert!(silent < 0.005, "{silent}");
+}
+
+#[test]
+fn volume_changes_over_20_ms() {
+    let (mut player, handle) = Player::new(EncoderConfig::default().bitrate(192_000));
+    let track = handle.play(tone(440.0).volume(0.99)).unwrap();
+    let mut all = frames(&mut player, 50);
+    track.set_volume(0.0);
+    all.extend(frames(&mut player, 5));
+    let pcm = channel(&decode(&all), 2, 0);
+    // Our encoder delays by 6.5 ms.
+    let half = |index: usize| goertzel(&pcm[index * 480 + 312..][..480], 440.0);
+    let (before, first, second) = (half(99), half(100), half(101));
+    assert!(
+        first > 0.6 * before && first < 0.9 * before,
+        "{before} {first} {second}"
+    );
+    assert!(
+        second > 0.1 * before && second < 0.4 * before,
+        "{before} {first} {second}"
+    );
 }
 
 #[test]
@@ -119,13 +141,6 @@ fn what_is_too_loud_is_bent_not_torn() {
 
 #[test]
 fn a_repeat_of_decoded_audio_is_exact_to_the_sample() {
-    // 4,410 samples of 440 Hz are 40.4 cycles; 4,800 are 44: it fits without a seam.
-    let (mut writer, input) = PcmInput::new(Channels::Stereo, Duration::from_secs(2));
-    writer
-        .try_write(&stereo_tone(440.0, 440.0, 0.4, 0, 4800))
-        .unwrap();
-    drop(writer);
-    drop(input);
     let mut file = std::io::Cursor::new(Vec::new());
     let spec = hound::WavSpec {
         channels: 2,
@@ -134,7 +149,7 @@ fn a_repeat_of_decoded_audio_is_exact_to_the_sample() {
         sample_format: hound::SampleFormat::Float,
     };
     let mut wav = hound::WavWriter::new(&mut file, spec).unwrap();
-    // 100.4 ms: no multiple of 20 ms.
+    // 102 ms: no multiple of 20 ms.
     for sample in stereo_tone(500.0, 500.0, 0.4, 0, 4_896) {
         wav.write_sample(sample).unwrap();
     }
@@ -144,7 +159,9 @@ fn a_repeat_of_decoded_audio_is_exact_to_the_sample() {
     let track = handle
         .play(Track::new(wav).repeat(Repeat::Times(9)))
         .unwrap();
-    let all = frames(&mut player, 999);
+    let mut all = frames(&mut player, 6);
+    assert_eq!(track.position(), Duration::from_millis(18));
+    all.extend(frames(&mut player, 999));
     assert_eq!(all.len(), 51, "10 times 4,896 samples are 51 frames");
     assert_eq!(track.state(), TrackState::Ended);
     // 500 Hz has 96 samples a cycle, 51 cycles: the tone goes on as if it were one.

@@ -367,7 +367,7 @@ impl JitterBuffer {
             });
             return;
         }
-        if gap > 0 && level - gap < target {
+        if gap > 0 && level - gap <= target {
             // The sender paused: the delay is built up anew.
             let due = entry.get().arrival + time_of(target.unsigned_abs());
             if now < due {

@@ -145,6 +145,64 @@ fn a_lost_packet_is_told_in_its_place_with_what_may_repair_it() {
     bench.push(121, 3);
     assert_eq!(bench.buffer.stats().late, 1);
     assert!(bench.buffer.delay.target() > before);
+    // And it does so at once: 40 ms are held, and 60 ms late was the packet.
+    bench.push(120, 6);
+    assert_eq!(bench.sequences(140), [-1000]);
+    assert_eq!(bench.sequences(160), [5]);
+}
+
+#[test]
+fn after_a_gap_in_the_timestamps_the_delay_is_built_up_anew() {
+    // Discontinuous transmission: 40 ms are left out, but no number.
+    let mut bench = Bench::new();
+    let mut played = Vec::new();
+    for tick in 0..10u64 {
+        let index = match tick {
+            0..4 => Some(tick),
+            4 | 5 => None,
+            _ => Some(tick - 2),
+        };
+        if let Some(index) = index {
+            bench.push_as(tick * 20, 1, 1000 + index, tick as u32 * 960, speech());
+        }
+        played.push(bench.sequences(tick * 20 + 1));
+    }
+    let expected: [&[i64]; 10] = [
+        &[],
+        &[],
+        &[0],
+        &[1],
+        &[2],
+        &[3],
+        &[-1000],
+        &[-1000],
+        &[4],
+        &[5],
+    ];
+    assert_eq!(played, expected);
+    assert_eq!(bench.buffer.stats().lost, 0);
+}
+
+#[test]
+fn timestamps_that_stand_still_in_a_pause_are_no_jitter() {
+    let mut bench = Bench::new();
+    let mut ms = 0;
+    for index in 0..60 {
+        let payload = if index % 10 == 9 {
+            OpusFrame::SILENCE.data
+        } else {
+            speech()
+        };
+        bench.push_as(ms, 1, 1000 + index, index as u32 * 960, payload);
+        // Half a second after each silence.
+        for _ in 0..if index % 10 == 9 { 25 } else { 1 } {
+            bench.tick(ms + 5);
+            ms += 20;
+        }
+    }
+    let stats = bench.buffer.stats();
+    assert_eq!(stats.target_delay, Duration::from_millis(40));
+    assert_eq!((stats.played, stats.lost, stats.dropped), (60, 0, 0));
 }
 
 #[test]
@@ -251,6 +309,7 @@ fn the_delay_follows_the_jitter_up_at_once_and_down_slowly() {
         "{:?}",
         most(1450..1500)
     );
+    assert_eq!(bench.buffer.stats().target_delay, Duration::from_millis(40));
     // Once it knows the jitter, hardly anything is too late for its turn.
     assert!(lost_late <= 5, "{lost_late} lost");
 }

@@ -160,7 +160,9 @@ fn guessing_ends_in_silence() {
     let tone = stereo_tone(440.0, 440.0, 0.4, 0, 60 * FRAME_SAMPLES);
     let frames = encode(EncoderConfig::default(), &tone);
     let start = origin();
-    let mut user = UserPlayout::new(JitterConfig::default(), Channels::Stereo).unwrap();
+    // So much is held that the packet after the gap is there when the gap comes.
+    let config = JitterConfig::new(Duration::from_millis(400), Duration::from_secs(1));
+    let mut user = UserPlayout::new(config, Channels::Stereo).unwrap();
     let mut pcm = Vec::new();
     let mut loud = Vec::new();
     for tick in 0..60u64 {
@@ -172,15 +174,45 @@ fn guessing_ends_in_silence() {
         user.tick(start + Duration::from_millis(20 * tick + 5), &mut pcm);
         loud.push(pcm.iter().fold(0.0f32, |most, s| most.max(s.abs())));
     }
-    assert!(loud[21] > 0.3, "{loud:?}");
-    assert!(
-        loud.iter().skip(22).take(10).any(|&most| most == 0.0),
-        "{loud:?}"
-    );
-    assert!(loud[40] > 0.3, "{loud:?}");
+    // 20 ticks later: nine lost, of which five are guessed.
+    assert!(loud[39] > 0.3 && loud[40] > 0.1, "{loud:?}");
+    assert!(loud[45..49].iter().all(|&most| most == 0.0), "{loud:?}");
+    assert!(loud[51] > 0.3, "{loud:?}");
     let stats = user.stats();
-    assert_eq!(stats.jitter.lost, 9);
-    assert!(stats.concealed <= u64::from(MAX_CONCEALED) + 1, "{stats:?}");
+    assert_eq!(
+        (stats.jitter.lost, stats.concealed, stats.silenced),
+        (9, 5, 4)
+    );
+}
+
+#[test]
+fn another_stream_is_decoded_from_a_fresh_start() {
+    let low = encode(
+        EncoderConfig::default(),
+        &stereo_tone(300.0, 300.0, 0.4, 0, 20 * FRAME_SAMPLES),
+    );
+    let high = encode(
+        EncoderConfig::default(),
+        &stereo_tone(900.0, 900.0, 0.4, 0, 20 * FRAME_SAMPLES),
+    );
+    let (alone, _) = hear(&high, Channels::Stereo, |_| false);
+    let start = origin();
+    let mut user = UserPlayout::new(JitterConfig::default(), Channels::Stereo).unwrap();
+    let mut pcm = Vec::new();
+    for (index, frame) in low.iter().chain(&high).enumerate() {
+        let mut packet = packet(start, index as u64, frame.data.clone());
+        if index == 20 {
+            pcm.clear();
+        }
+        packet.ssrc = if index < 20 { 1 } else { 2 };
+        user.push(packet);
+        user.tick(
+            start + Duration::from_millis(20 * index as u64 + 5),
+            &mut pcm,
+        );
+    }
+    assert!(pcm.len() > 30_000);
+    assert_eq!(pcm[..], alone[..pcm.len()]);
 }
 
 #[test]
