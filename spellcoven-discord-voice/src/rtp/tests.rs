@@ -224,6 +224,16 @@ fn rtcp_vectors() {
     };
     assert_eq!(sources.collect::<Vec<_>>(), [0x1005, 0x1006]);
 
+    // Four bytes of padding behind the SSRC, and counts that do not fit.
+    let mut padded = hex("a1ce0003 00001005 0000106a 00000004");
+    let body = |bytes: &[u8]| match Compound::new(bytes).next() {
+        Some(RtcpPacket::Other { body, .. }) => Some(body.len()),
+        _ => None,
+    };
+    assert_eq!(body(&padded), Some(8));
+    *padded.last_mut().unwrap() = 13;
+    assert_eq!(body(&padded), None);
+
     let mut empty = Vec::new();
     write_receiver_report(&mut empty, 0x1005, &[]);
     assert_eq!(empty, hex("80c90001 00001005"));

@@ -245,6 +245,30 @@ fn a_packet_comes_once_and_forgeries_do_not_move_the_window() {
 }
 
 #[test]
+fn the_window_has_1024_numbers_and_its_ring_is_cleared() {
+    let mut windows = ReplayWindows::default();
+    let mut accept = |sequence| match windows.check(1, sequence) {
+        replay::Verdict::Fresh(place) => {
+            windows.accept(1, place);
+            replay::Verdict::Fresh(place)
+        }
+        verdict => verdict,
+    };
+    for sequence in 0..1024 {
+        accept(sequence);
+    }
+    assert_eq!(accept(0), replay::Verdict::Replayed);
+    // 1024 and 1025 take the places of 0 and 1, which were seen.
+    accept(1026);
+    for sequence in [1024, 1025] {
+        assert!(matches!(accept(sequence), replay::Verdict::Fresh(_)));
+        assert_eq!(accept(sequence), replay::Verdict::Replayed);
+    }
+    assert_eq!(accept(2), replay::Verdict::TooOld);
+    assert_eq!(accept(3), replay::Verdict::Replayed);
+}
+
+#[test]
 fn the_number_of_windows_is_bounded_and_the_idlest_goes() {
     let mut windows = ReplayWindows::default();
     let accept = |windows: &mut ReplayWindows, ssrc| {
@@ -277,6 +301,31 @@ proptest! {
             sealer.seal_rtp(&mut packet).unwrap();
             composed.check(&opener.open_rtp(&mut packet).unwrap())?;
         }
+    }
+
+    /// The crate chacha20poly1305 does it in another way.
+    #[test]
+    fn xchacha_agrees_with_another_implementation(
+        composed in Composed::any(),
+        first: u32,
+        key in any::<[u8; 32]>(),
+    ) {
+        use chacha20poly1305::{AeadInPlace, KeyInit, XChaCha20Poly1305, XNonce};
+
+        let mut packet = composed.bytes();
+        let clear_len = 12 + 4 * composed.csrcs.len() + 4 * usize::from(composed.extension.is_some());
+        let (clear, body) = packet.split_at(clear_len);
+        let mut expected = body.to_vec();
+        let mut nonce = XNonce::default();
+        nonce[..4].copy_from_slice(&first.to_be_bytes());
+        let tag = XChaCha20Poly1305::new(&key.into())
+            .encrypt_in_place_detached(&nonce, clear, &mut expected)
+            .unwrap();
+        let expected = [clear, &expected, &tag, &first.to_be_bytes()].concat();
+        Sealer::new(XCHACHA, &TransportKey::new(key), first)
+            .seal_rtp(&mut packet)
+            .unwrap();
+        prop_assert_eq!(packet, expected);
     }
 
     #[test]

@@ -80,6 +80,16 @@ fn over_a_pause_the_timestamps_keep_wall_time_and_the_sequence_has_no_gap() {
     // 3,600 ms: the grid of 20 ms.
     assert_eq!(stamp.wrapping_sub(timestamp), 180 * 960);
 
+    // A short pause, too.
+    while sender.silence(now, &mut out) == Ok(Outcome::Datagram) {}
+    now += Duration::from_millis(300);
+    let (again, moved) = place(&mut opener, datagram(&mut sender, now, 2));
+    assert_eq!(again, after.wrapping_add(6));
+    // The five silence frames went out at once here and count themselves, and
+    // 10 ms are left from the grid.
+    assert_eq!(moved.wrapping_sub(stamp), 15 * 960);
+    let (after, stamp) = (again, moved);
+
     // Frames that were held, not sent late, are a pause, too.
     sender.apply(SendKey::Hold);
     now += Duration::from_secs(1);
@@ -229,6 +239,16 @@ fn reports_say_what_was_sent_and_the_round_trip_comes_back() {
     };
     assert_eq!((ssrc, blocks.next()), (OWN_SSRC, Some(block)));
     assert_eq!(sender.stats().reports, 2);
+
+    // A report of the very first moment has a time, too: 0 would mean none.
+    let mut fresh = plain_sender(begin, OWN_SSRC);
+    datagram(&mut fresh, begin, 1);
+    fresh.report(begin, &[], &mut out).unwrap();
+    let plain = opener.open_rtcp(&mut out).unwrap().to_vec();
+    let Some(RtcpPacket::SenderReport { info, .. }) = Compound::new(&plain).next() else {
+        panic!("{plain:02x?}");
+    };
+    assert_ne!(info.ntp.short().0, 0);
 
     // A report about someone else's stream is not ours.
     let mut fresh = plain_sender(begin, 9);
