@@ -122,6 +122,7 @@ fn down_and_up_again_where_that_is_allowed() {
 #[test]
 fn down_means_silence_where_encryption_is_required() {
     let mut call = with_policy(E2eePolicy::Required);
+    let [first, last] = [b"first", b"last."].map(|frame| call.client(1).seal(frame).unwrap());
     prepare(&mut call, 10, 0);
     assert_eq!(
         call.client(2).open(1, CLEAR),
@@ -139,6 +140,14 @@ fn down_means_silence_where_encryption_is_required() {
     assert_eq!(
         call.client(2).open(1, CLEAR),
         Err(OpenFrameError::Plaintext)
+    );
+    // The keys held stay good for ten seconds.
+    call.pass(Duration::from_secs(10));
+    assert_eq!(call.client(2).open(1, &first), Ok(Opened::Encrypted));
+    call.pass(Duration::from_secs(1));
+    assert_eq!(
+        call.client(2).open(1, &last),
+        Err(OpenFrameError::UnknownKey)
     );
 }
 
