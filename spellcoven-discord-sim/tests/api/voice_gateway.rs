@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use spellcoven_discord_sim::{ChannelKind, EntryKind, Permissions, SecondIdentify};
 
-use super::support::{scene, scene_with};
+use super::support::scene;
 use super::voice_support::{AES, Caller, Heard, Voice, XCHACHA, another_bot, join, op4, ticket};
 
 #[tokio::test(start_paused = true)]

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_tungstenite::WebSocketStream;
+use async_tungstenite::tungstenite::Message;
+use futures_util::StreamExt as _;
+use futures_util::io::{AsyncRead, AsyncWrite};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use serde_json::json;
+use serde_json::{Value, json};
 use spellcoven_discord_sim::Authority;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio_util::compat::TokioAsyncReadCompatExt;
@@ -28,6 +32,14 @@ async fn a_call_over_ipv6() {
     tokio::time::timeout(Duration::from_secs(20), call("[::1]:0"))
         .await
         .unwrap();
+}
+
+async fn next<S: AsyncRead + AsyncWrite + Unpin>(ws: &mut WebSocketStream<S>) -> Value {
+    loop {
+        if let Message::Text(text) = ws.next().await.unwrap().unwrap() {
+            return serde_json::from_str(&text).unwrap();
+        }
+    }
 }
 
 async fn call(addr: &str) {
@@ -62,16 +74,6 @@ async fn call(addr: &str) {
         .await
         .unwrap();
 
-    use async_tungstenite::tungstenite::Message;
-    use futures_util::StreamExt;
-    let next = async |ws: &mut async_tungstenite::WebSocketStream<_>| loop {
-        match ws.next().await.unwrap().unwrap() {
-            Message::Text(text) => {
-                return serde_json::from_str::<serde_json::Value>(&text).unwrap();
-            }
-            _ => {}
-        }
-    };
     assert_eq!(next(&mut ws).await["op"], 8);
     let identify = json!({"op": 0, "d": ticket.identify()});
     ws.send(Message::text(identify.to_string())).await.unwrap();

@@ -216,7 +216,6 @@ impl Voice {
 pub(crate) struct Caller {
     pub(crate) ws: Voice,
     pub(crate) ticket: Ticket,
-    pub(crate) ready: Value,
     pub(crate) udp: VoicePort,
     pub(crate) to: SocketAddr,
     pub(crate) ssrc: u32,
@@ -250,7 +249,6 @@ impl Caller {
         Self {
             ws,
             ticket,
-            ready,
             udp,
             to,
             ssrc,
