@@ -77,3 +77,32 @@ pub(crate) fn opus_samples(packet: &[u8]) -> Option<u32> {
         .contains(&(frame * frames))
         .then_some(frame * frames)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_is_read_from_the_packet() {
+        for (packet, samples) in [
+            (&[0xf8, 0xff, 0xfe][..], Some(960)),
+            // SILK 60 ms, hybrid 10 ms, CELT 2.5 ms.
+            (&[3 << 3], Some(2_880)),
+            (&[12 << 3], Some(480)),
+            (&[16 << 3], Some(120)),
+            // Two frames, six frames, none, seven, no count.
+            (&[0xf9], Some(1_920)),
+            (&[0xfb, 6], Some(5_760)),
+            (&[0xfb, 0], None),
+            (&[0xfb, 7], None),
+            (&[0xfb], None),
+            (&[], None),
+        ] {
+            let frame = OpusFrame::from_packet(packet);
+            assert_eq!(frame.ok().map(|frame| frame.samples), samples, "{packet:?}");
+        }
+        assert!(OpusFrame::SILENCE.is_silence());
+        let read = OpusFrame::from_packet(&SILENCE[..]);
+        assert_eq!(read, Ok(OpusFrame::SILENCE));
+    }
+}
