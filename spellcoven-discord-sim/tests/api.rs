@@ -42,6 +42,8 @@ mod api {
     #[cfg(feature = "voice")]
     mod voice_control;
     #[cfg(feature = "voice")]
+    mod voice_dave;
+    #[cfg(feature = "voice")]
     mod voice_gateway;
     #[cfg(feature = "voice")]
     mod voice_media;

@@ -216,6 +216,7 @@ impl E2ee {
     }
 
     /// The value that all members of an epoch share.
+    #[cfg(test)]
     pub(in crate::core::rtc) fn authenticator(&self) -> Option<Vec<u8>> {
         let session = self.session.as_ref()?;
         Some(session.get_epoch_authenticator()?.as_slice().to_vec())
@@ -227,6 +228,7 @@ impl E2ee {
     }
 
     /// The members of the group.
+    #[cfg(test)]
     pub(in crate::core::rtc) fn members(&self) -> BTreeSet<u64> {
         let members = self.session.as_ref().and_then(DaveSession::get_user_ids);
         members.into_iter().flatten().collect()

@@ -16,6 +16,5 @@ pub use hear::{HeardFrame, HeardSummary, Stereo, decode, tone_share};
 pub use speech::{Speech, SpeechError};
 
 #[cfg(test)]
-pub(in crate::core::rtc) use e2ee::Reply;
-pub(in crate::core::rtc) use e2ee::{E2ee, OpenFailure};
+pub(in crate::core::rtc) use e2ee::{E2ee, Reply};
 pub(in crate::core) use person::{Invitation, Person, PersonOutput, PersonSettings};
