@@ -158,10 +158,10 @@ impl Connection {
             2 => self.ready(now, d),
             4 => self.session_description(d, rng),
             5 => {
-                if let (Some(user), Some(ssrc)) = (id(d.get("user_id")), ssrc(d)) {
-                    if self.speakers.insert(ssrc, user) != Some(user) {
-                        self.began.push(user);
-                    }
+                if let (Some(user), Some(ssrc)) = (id(d.get("user_id")), ssrc(d))
+                    && self.speakers.insert(ssrc, user) != Some(user)
+                {
+                    self.began.push(user);
                 }
             }
             8 => self.hello(now, d),

@@ -23,6 +23,9 @@ const KEPT_TONES: usize = 64;
 /// The longest Opus packet, samples of one channel: 120 ms.
 const LONGEST: u32 = 5760;
 
+/// Frames of the tones that were encoded, by the hertz of both ears.
+type Tones = BTreeMap<(u32, u32), Arc<[Spoken]>>;
+
 /// Something to say: Opus frames, once or over and over. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Speech {
@@ -68,7 +71,7 @@ impl Speech {
     /// # Errors
     /// [`SpeechError::TooHigh`], or [`SpeechError::Opus`] if libopus fails.
     pub fn tone(left_hz: u32, right_hz: u32) -> Result<Self, SpeechError> {
-        static TONES: Mutex<BTreeMap<(u32, u32), Arc<[Spoken]>>> = Mutex::new(BTreeMap::new());
+        static TONES: Mutex<Tones> = Mutex::new(BTreeMap::new());
         for hz in [left_hz, right_hz] {
             if hz as usize > RATE / 2 {
                 return Err(SpeechError::TooHigh(hz));
