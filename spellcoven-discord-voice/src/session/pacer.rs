@@ -112,6 +112,9 @@ impl Pacer {
         }
         if announce || self.source.is_some() {
             self.announce(now);
+        } else if self.ending {
+            // The end is still to be told.
+            self.next = Some(now);
         }
     }
 

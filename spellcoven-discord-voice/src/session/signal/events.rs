@@ -88,6 +88,14 @@ impl Session {
         if matches!(self.signal.phase, Phase::Idle | Phase::Leaving { .. }) {
             return;
         }
+        if self.signal.phase == Phase::Calling
+            && let Some(named) = &self.signal.server
+            && named.used
+            && named.server == server
+        {
+            // Told twice: it is in use already, and its token would not do for a second session.
+            return;
+        }
         let gone = server.endpoint.is_none();
         self.signal.server = (!gone).then_some(Named {
             server,

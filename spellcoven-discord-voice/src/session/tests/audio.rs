@@ -289,6 +289,21 @@ fn a_source_after_another_does_not_wait() {
 }
 
 #[test]
+fn the_end_of_a_source_is_told_even_if_the_connection_goes_in_its_last_silence() {
+    let mut rig = Rig::connected(config());
+    let script = Script::default();
+    script.say([1]).end();
+    rig.session.set_source(rig.now, script.source());
+    rig.pass_ms(60);
+    rig.server(Some("b.test"), "token-b");
+    rig.pass_ms(1_000);
+    rig.events();
+    rig.serve();
+    rig.pass_ms(20);
+    assert!(rig.events().contains(&VoiceEvent::SourceEnded));
+}
+
+#[test]
 fn frames_of_any_length_go_out_at_their_own_pace() {
     struct Long(u32);
     impl AudioSource for Long {

@@ -158,6 +158,14 @@ fn without_an_endpoint_the_call_waits_for_a_server_as_long_as_it_takes() {
 }
 
 #[test]
+fn the_same_server_told_twice_changes_nothing() {
+    let mut rig = Rig::connected(config());
+    rig.server(Some("a.test:2048"), "token-a");
+    assert_eq!(rig.session.state(), ConnectionState::Connected);
+    assert!(rig.said.is_empty(), "{:?}", rig.said);
+}
+
+#[test]
 fn another_server_for_the_same_channel_is_a_fresh_session() {
     let mut rig = Rig::connected(config());
     rig.json(json!({"op": 11, "seq": 3, "d": {"user_ids": ["777", "778"]}}));

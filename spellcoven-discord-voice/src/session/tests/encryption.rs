@@ -161,6 +161,16 @@ fn a_call_that_ceases_to_be_encrypted_goes_on_without_media() {
 }
 
 #[test]
+fn what_is_known_of_the_group_ends_with_the_call() {
+    let mut rig = holding(false);
+    assert_eq!(rig.session.dave.active_version(), 1);
+    rig.session.disconnect(rig.now);
+    rig.listen();
+    assert_eq!(rig.session.dave.active_version(), 0);
+    assert_eq!(rig.session.privacy_code(), None);
+}
+
+#[test]
 fn keys_that_do_not_come_after_a_resume_are_asked_for_by_a_fresh_session() {
     for others in [false, true] {
         let mut rig = holding(false);

@@ -129,6 +129,17 @@ fn a_resume_names_the_last_number_over_both_kinds_of_message() {
 }
 
 #[test]
+fn zero_is_a_number_in_text_as_well() {
+    let mut rig = Rig::connected(config());
+    rig.json(json!({"op": 11, "seq": 65535, "d": {"user_ids": ["777"]}}));
+    rig.json(json!({"op": 11, "seq": 0, "d": {"user_ids": ["778"]}}));
+    rig.cut(None);
+    rig.next_link();
+    rig.open();
+    assert_eq!(rig.text_of(7)["seq_ack"], 0);
+}
+
+#[test]
 fn before_anything_with_a_number_seq_ack_is_minus_one() {
     let mut rig = Rig::new(config());
     rig.session.connect(rig.now, channel(LOBBY));
@@ -238,6 +249,24 @@ fn after_a_crash_of_the_server_resume_then_identify_then_wait() {
     assert_eq!(rig.url, "wss://b.test/?v=8");
     rig.serve();
     assert_eq!(rig.session.state(), ConnectionState::Connected);
+}
+
+#[test]
+fn a_crash_that_was_survived_is_forgotten() {
+    let mut rig = Rig::connected(config());
+    rig.cut(Some(4015));
+    rig.next_link();
+    rig.open();
+    rig.text(HELLO);
+    rig.text(RESUMED);
+    rig.pass_ms(30_000);
+    rig.said.clear();
+    for _ in 0..3 {
+        rig.cut(None);
+        rig.next_link();
+        rig.open();
+        assert_eq!(first_word(&mut rig), 7);
+    }
 }
 
 #[test]
