@@ -41,6 +41,7 @@ pub(crate) fn to_i16(sample: f32) -> i16 {
 }
 
 /// -32768 becomes -1.0.
+#[cfg(feature = "opus")]
 pub(crate) fn from_i16(sample: i16) -> f32 {
     f32::from(sample) / 32768.0
 }
