@@ -1,22 +1,29 @@
 //! Datagrams to and from the voice servers: in memory, or through a socket.
 
 use std::collections::VecDeque;
+#[cfg(feature = "tls")]
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+#[cfg(feature = "tls")]
 use tokio::net::UdpSocket;
+#[cfg(feature = "tls")]
 use tokio_util::sync::CancellationToken;
 
-use crate::core::{Datagram, VoiceServerId};
+use crate::core::Datagram;
+#[cfg(feature = "tls")]
+use crate::core::VoiceServerId;
 use crate::sim::Sim;
 
 /// Datagrams that wait in one port; what comes when it is full is lost, as in a socket.
 const WAITING: usize = 4096;
 /// Datagrams taken from a socket under one lock.
+#[cfg(feature = "tls")]
 const BATCH: usize = 64;
 /// No datagram of voice is longer.
+#[cfg(feature = "tls")]
 const LONGEST: usize = 65_536;
 
 /// The receiving side of a [`VoicePort`].
@@ -169,6 +176,7 @@ impl Drop for VoicePort {
 }
 
 /// Takes what comes on a socket until told to stop.
+#[cfg(feature = "tls")]
 pub(super) async fn serve(
     sim: Sim,
     server: VoiceServerId,

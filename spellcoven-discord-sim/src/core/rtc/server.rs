@@ -33,8 +33,6 @@ pub(in crate::core) struct VoiceServer {
     /// `None`: what [`Settings::voice_endpoint`](crate::Settings::voice_endpoint) says.
     pub(super) endpoint: Option<String>,
     pub(super) udp: SocketAddr,
-    /// Whether it was given an address by the shell that listens for it.
-    listens: bool,
 }
 
 /// The server that is there from the start, on addresses of documentation (RFC 5737).
@@ -42,7 +40,6 @@ pub(super) fn first() -> BTreeMap<VoiceServerId, VoiceServer> {
     let server = VoiceServer {
         endpoint: None,
         udp: media_address(1),
-        listens: false,
     };
     BTreeMap::from([(VoiceServerId(1), server)])
 }
@@ -61,13 +58,13 @@ impl World {
         let server = VoiceServer {
             endpoint: Some(format!("voice-{number}.discord.invalid:443")),
             udp: media_address(number),
-            listens: false,
         };
         self.rtc.servers.insert(VoiceServerId(number), server);
         VoiceServerId(number)
     }
 
     /// A voice server that listens: the first takes the place of the one that is there from the start.
+    #[cfg(feature = "tls")]
     pub(crate) fn voice_server_listens(
         &mut self,
         endpoint: String,
@@ -77,7 +74,7 @@ impl World {
             .rtc
             .servers
             .iter()
-            .find(|(_, server)| !server.listens && server.endpoint.is_none());
+            .find(|(_, server)| server.endpoint.is_none());
         let id = unused.map_or_else(
             || VoiceServerId(self.rtc.servers.len() as u64 + 1),
             |(id, _)| *id,
@@ -85,7 +82,6 @@ impl World {
         let server = VoiceServer {
             endpoint: Some(endpoint),
             udp,
-            listens: true,
         };
         self.rtc.servers.insert(id, server);
         id
