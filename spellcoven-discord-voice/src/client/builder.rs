@@ -83,8 +83,8 @@ impl DiscordRtcClientBuilder {
         self
     }
 
-    /// What happens in a call that is not end-to-end encrypted. Default: no audio in either direction, and an event
-    /// that says why.
+    /// What happens in a call that is not end-to-end encrypted. Default: it is not joined, and `connect` says why;
+    /// one that ceases to be encrypted goes on without audio in either direction, and an event says why.
     #[must_use]
     pub fn e2ee_policy(mut self, policy: E2eePolicy) -> Self {
         self.session.policy = policy;

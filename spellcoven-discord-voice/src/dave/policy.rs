@@ -8,8 +8,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum E2eePolicy {
-    /// No media without end-to-end encryption: in such a call nothing is sent and nothing is delivered, and an event
-    /// says why. The default.
+    /// No media without end-to-end encryption: such a call is not joined, and in one that ceases to be encrypted
+    /// nothing is sent and nothing is delivered, and an event says why. The default.
     #[default]
     Required,
     /// End-to-end encryption where the call has it, else media that only the transport encrypts. For stage channels.
