@@ -49,7 +49,7 @@ async fn call(addr: &str) {
     let voice = server.listen_voice(addr, &authority).await.unwrap();
     assert_eq!(
         scene.sim.voice_servers(),
-        [voice.clone()],
+        std::slice::from_ref(&voice),
         "in the place of the first"
     );
     let (_client, ticket) = join(&scene).await;

@@ -26,6 +26,35 @@ fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     fields.get(name).and_then(Value::as_str)
 }
 
+/// What a Resume says.
+struct Resume {
+    guild: GuildId,
+    session: String,
+    token: Token,
+    /// `None`: nothing was received yet (-1, or no number at all).
+    seq: Option<u16>,
+}
+
+impl Resume {
+    /// `None` for one that lacks a field.
+    fn read(data: &Value, version: u8) -> Option<Self> {
+        let fields = data.as_object()?;
+        let seq = match fields.get("seq_ack") {
+            None | Some(Value::Null) => None,
+            Some(value) => Some(value.as_i64()?),
+        };
+        if version >= 9 && !fields.contains_key("channel_id") {
+            return None;
+        }
+        Some(Self {
+            guild: GuildId(snowflake(fields, "server_id")?),
+            session: text(fields, "session_id")?.to_owned(),
+            token: Token(text(fields, "token")?.to_owned()),
+            seq: seq.and_then(|seq| u16::try_from(seq).ok()),
+        })
+    }
+}
+
 /// Why an Identify is refused: the close code and its reason.
 type Refusal = (u16, &'static str);
 
@@ -167,57 +196,26 @@ impl World {
             self.close_link(id, 4005, "Already authenticated.");
             return;
         }
-        let wanted = data.as_object().and_then(|fields| {
-            let seq = match fields.get("seq_ack") {
-                None | Some(Value::Null) => None,
-                Some(value) => Some(value.as_i64()?),
-            };
-            let guild = GuildId(snowflake(fields, "server_id")?);
-            let session = text(fields, "session_id")?.to_owned();
-            let token = Token(text(fields, "token")?.to_owned());
-            Some((
-                guild,
-                session,
-                token,
-                seq,
-                fields.contains_key("channel_id"),
-            ))
-        });
         let version = self.rtc.links.get(&id).map_or(0, |link| link.version);
-        let Some((guild, session, token, seq, _)) = wanted.filter(|wanted| version < 9 || wanted.4)
-        else {
+        let Some(wanted) = Resume::read(data, version) else {
             self.voice_complaint(id, "sent a resume that lacks a field");
             self.close_link(id, 4002, "Failed to decode payload.");
             return;
         };
-        // -1: nothing was received yet.
-        let seq = seq.and_then(|seq| u16::try_from(seq).ok());
-        let key = self.rtc.tokens.get(&token).copied();
-        let key = key.filter(|key| {
-            let refused = self
-                .rtc
-                .refuse_resumes
-                .get(&key.1)
-                .is_some_and(|left| *left > 0);
-            let server = self.rtc.links.get(&id).map(|link| link.server);
-            key.0 == guild
-                && !refused
-                && self.rtc.seats.get(key).is_some_and(|seat| {
-                    seat.alive && seat.session == session && Some(seat.server) == server
-                })
-        });
+        let key = self.resumed_seat(id, &wanted);
         let missed = key.and_then(|key| {
             // Before version 8 nothing was sent again.
             if version < 8 {
                 return Some((key, Vec::new()));
             }
-            Some((key, self.rtc.seats.get(&key)?.replay.after(seq)?))
+            let replay = &self.rtc.seats.get(&key)?.replay;
+            Some((key, replay.after(wanted.seq)?))
         });
         let Some((key, missed)) = missed else {
             if let Some(left) = self
                 .rtc
                 .tokens
-                .get(&token)
+                .get(&wanted.token)
                 .and_then(|key| self.rtc.refuse_resumes.get_mut(&key.1))
             {
                 *left = left.saturating_sub(1);
@@ -233,7 +231,7 @@ impl World {
         self.log(EntryKind::VoiceResumed {
             connection: id.0,
             user: key.1,
-            seq,
+            seq: wanted.seq,
             replayed: missed.len() as u64,
         });
         let first = self.settings.voice.replay_before_resumed;
@@ -246,6 +244,20 @@ impl World {
         if first {
             self.send_link(id, 9, &Value::Null);
         }
+    }
+
+    /// The session that a Resume means, if it can be resumed here.
+    fn resumed_seat(&self, id: LinkId, wanted: &Resume) -> Option<SeatKey> {
+        let key = *self.rtc.tokens.get(&wanted.token)?;
+        let refused = self.rtc.refuse_resumes.get(&key.1);
+        let server = self.rtc.links.get(&id)?.server;
+        let seat = self.rtc.seats.get(&key)?;
+        let good = seat.alive
+            && key.0 == wanted.guild
+            && seat.session == wanted.session
+            && seat.server == server
+            && refused.is_none_or(|left| *left == 0);
+        good.then_some(key)
     }
 
     /// A link takes a session over from the one that had it.
