@@ -81,7 +81,13 @@ impl Tone {
         for frame in passage {
             let mut pcm = [0.0; 2 * FRAME];
             let packet = frame.map(TryInto::try_into).transpose()?;
-            decoder.decode_float(packet, (&mut pcm[..]).try_into()?, false)?;
+            // What is no Opus is as good as lost; discord.js hands out encrypted frames when it has no key yet.
+            if decoder
+                .decode_float(packet, (&mut pcm[..]).try_into()?, false)
+                .is_err()
+            {
+                pcm.fill(0.0);
+            }
             heard.extend(pcm);
         }
         let settled = heard.get(SETTLE * 2 * FRAME..).unwrap_or_default();
