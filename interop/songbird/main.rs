@@ -16,10 +16,7 @@ use serenity::{
 };
 use songbird::{
     Call, Config, CoreEvent, Event, EventContext, EventHandler as VoiceHandler, Songbird,
-    driver::{CryptoMode, DecodeMode},
-    input::File,
-    packet::Packet as _,
-    register_with,
+    driver::DecodeMode, input::File, packet::Packet as _, register_with,
 };
 use speaker::{Command, Commands, Result, heard, tell, variable};
 
@@ -87,10 +84,6 @@ async fn main() -> Result<()> {
     let token = variable("DISCORD_BOT_TOKEN")?;
     let base = variable("DISCORD_API_BASE")?;
     let guild: GuildId = variable("GUILD_ID")?.parse()?;
-    let mode = match variable("VOICE_MODE").as_deref() {
-        Ok("aead_xchacha20_poly1305_rtpsize") => CryptoMode::XChaCha20Poly1305,
-        _ => CryptoMode::Aes256Gcm,
-    };
     let origin = base.strip_suffix("/api/v10");
     let origin = origin.ok_or("DISCORD_API_BASE does not end in /api/v10")?;
     // With its own limiter on, serenity would leave the proxy aside and call Discord.
@@ -98,9 +91,7 @@ async fn main() -> Result<()> {
         .proxy(origin)
         .ratelimiter_disabled(true)
         .build();
-    let config = Config::default()
-        .decode_mode(DecodeMode::Decrypt)
-        .crypto_mode(mode);
+    let config = Config::default().decode_mode(DecodeMode::Decrypt);
     let manager = Songbird::serenity_from_config(config);
     let intents = GatewayIntents::GUILDS | GatewayIntents::GUILD_VOICE_STATES;
     let builder = ClientBuilder::new_with_http(http, intents).event_handler(Bot);

@@ -7,7 +7,7 @@ use audiopus::{
     coder::{Decoder, Encoder},
 };
 
-use crate::simulator::Result;
+use crate::simulator::{Result, ensure};
 
 const RATE: usize = 48_000;
 /// Samples per channel in 20 ms.
@@ -47,7 +47,8 @@ impl Tone {
         ((TAU * f64::from(pitch) * at as f64 / RATE as f64).sin() / 2.0) as f32
     }
 
-    /// Writes the file that speakers play: DCA, Opus frames of 20 ms, each after its length.
+    /// Writes the file that speakers play: DCA, Opus frames of 20 ms, each after its length. The tone must be found in
+    /// it, and not with the ears exchanged.
     pub fn write(self, file: &Path, seconds: usize) -> Result<()> {
         let mut encoder = Encoder::new(SampleRate::Hz48000, Channels::Stereo, Application::Audio)?;
         encoder.set_bitrate(Bitrate::BitsPerSecond(96_000))?;
@@ -62,6 +63,7 @@ impl Tone {
         bytes.extend(i32::try_from(about.len())?.to_le_bytes());
         bytes.extend(about.bytes());
         let mut opus = [0; FRAME_BYTES];
+        let mut start = Vec::new();
         // A whole number of periods.
         let second: Vec<f32> = (0..RATE)
             .flat_map(|at| [Self::sample(self.left, at), Self::sample(self.right, at)])
@@ -70,7 +72,20 @@ impl Tone {
             let length = encoder.encode_float(pcm, &mut opus)?;
             bytes.extend(i16::try_from(length)?.to_le_bytes());
             bytes.extend(&opus[..length]);
+            if start.len() < PASSAGE {
+                start.push(opus[..length].to_vec());
+            }
         }
+        let exchanged = Self {
+            left: self.right,
+            right: self.left,
+        };
+        let found = |tone: Self| tone.judge(start.iter().map(|frame| Some(frame.as_slice())));
+        let (right, wrong) = (found(self)?, found(exchanged)?);
+        ensure(
+            right.least() > 0.99 && wrong.least() < 0.01,
+            format!("the judge is wrong: {right:?}, {wrong:?}"),
+        )?;
         Ok(fs::write(file, bytes)?)
     }
 

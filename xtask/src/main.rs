@@ -38,7 +38,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Lets unmodified third-party clients (twilight, serenity, discord.js, discord.py, hikari) through a list of checks on the simulator
+    /// Lets unmodified third-party clients through lists of checks on the simulator, alone and in calls with each other and ours
     Interop {
         /// Which; all by default
         clients: Vec<interop::Client>,

@@ -88,7 +88,7 @@ impl Client {
 
     /// A package outside the workspace, with a target folder of its own.
     fn rust(self, target: &Path) -> Result<Command, Error> {
-        rust_package(self.name(), target)?;
+        build(&self.source().join("Cargo.toml"), target)?;
         Ok(Command::new(
             target
                 .join("debug")
@@ -127,16 +127,15 @@ impl Client {
     }
 }
 
-/// Builds the package of this folder of `interop`.
-pub(super) fn rust_package(name: &str, target: &Path) -> Result<(), Error> {
-    let manifest = root().join("interop").join(name).join("Cargo.toml");
+/// Builds a package or a workspace that is none of the repository's own.
+pub(super) fn build(manifest: &Path, target: &Path) -> Result<(), Error> {
     cargo_with(
         &[
             "build",
             "--locked",
             "--quiet",
             "--manifest-path",
-            text(&manifest)?,
+            text(manifest)?,
         ],
         &[("CARGO_TARGET_DIR", text(target)?)],
     )

@@ -5,7 +5,7 @@ use std::{
 
 use serde_json::json;
 
-use super::client::{Client, npm_install, rust_package};
+use super::client::{Client, build, npm_install};
 use crate::command::{Error, root};
 
 /// Who can speak in a call.
@@ -54,18 +54,15 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Builds and installs what these calls need below `folder`. The Rust packages share a target folder.
+    /// Builds and installs what these calls need below `folder`. What is Rust is built at once, so that songbird and
+    /// ours share what both depend on.
     pub(super) fn build(folder: &Path, calls: &[Client]) -> Result<Self, Error> {
         let programs = Self {
             folder: folder.join("voice"),
         };
-        let speakers: Vec<_> = calls.iter().flat_map(|call| call.speakers()).collect();
-        rust_package("voice", &programs.target())?;
-        rust_package("voice-signalling", &programs.target())?;
-        if speakers.iter().any(|who| matches!(who, Speaker::Songbird)) {
-            rust_package("songbird", &programs.target())?;
-        }
-        if speakers.iter().any(|who| matches!(who, Speaker::Discordjs)) {
+        build(&root().join("interop/Cargo.toml"), &programs.target())?;
+        let mut speakers = calls.iter().flat_map(|call| call.speakers());
+        if speakers.any(|who| matches!(who, Speaker::Discordjs)) {
             npm_install("discordjs-voice", &programs.packages())?;
         }
         Ok(programs)
