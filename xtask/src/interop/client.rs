@@ -88,7 +88,7 @@ impl Client {
 
     /// A package outside the workspace, with a target folder of its own.
     fn rust(self, target: &Path) -> Result<Command, Error> {
-        build(&self.source().join("Cargo.toml"), target)?;
+        build_locked(&self.source().join("Cargo.toml"), target)?;
         Ok(Command::new(
             target
                 .join("debug")
@@ -127,16 +127,21 @@ impl Client {
     }
 }
 
-/// Builds a package or a workspace that is none of the repository's own.
-pub(super) fn build(manifest: &Path, target: &Path) -> Result<(), Error> {
+/// Builds a package or a workspace that is none of the repository's own, as its lock file says.
+fn build_locked(manifest: &Path, target: &Path) -> Result<(), Error> {
+    build(manifest, target, &["--locked"])
+}
+
+/// The same for one that names crates of the repository. What its lock file pins stays; what has changed in those crates
+/// since is added to it.
+pub(super) fn build_beside(manifest: &Path, target: &Path) -> Result<(), Error> {
+    build(manifest, target, &[])
+}
+
+fn build(manifest: &Path, target: &Path, options: &[&str]) -> Result<(), Error> {
+    let line = ["build", "--quiet", "--manifest-path", text(manifest)?];
     cargo_with(
-        &[
-            "build",
-            "--locked",
-            "--quiet",
-            "--manifest-path",
-            text(manifest)?,
-        ],
+        &[&line, options].concat(),
         &[("CARGO_TARGET_DIR", text(target)?)],
     )
 }

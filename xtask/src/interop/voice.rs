@@ -5,7 +5,7 @@ use std::{
 
 use serde_json::json;
 
-use super::client::{Client, build, npm_install};
+use super::client::{Client, build_beside, npm_install};
 use crate::command::{Error, root};
 
 /// Who can speak in a call.
@@ -60,7 +60,7 @@ impl Programs {
         let programs = Self {
             folder: folder.join("voice"),
         };
-        build(&root().join("interop/Cargo.toml"), &programs.target())?;
+        build_beside(&root().join("interop/Cargo.toml"), &programs.target())?;
         let mut speakers = calls.iter().flat_map(|call| call.speakers());
         if speakers.any(|who| matches!(who, Speaker::Discordjs)) {
             npm_install("discordjs-voice", &programs.packages())?;
