@@ -5,6 +5,7 @@ mod builder;
 mod driver;
 mod handle;
 mod link;
+mod playing;
 mod port;
 mod queue;
 mod shared;

@@ -52,6 +52,8 @@ pub(super) struct Orders {
     pub(super) verify: Vec<(Id<UserMarker>, oneshot::Sender<Option<String>>)>,
     /// The last handle was dropped.
     pub(super) abandoned: bool,
+    /// The task has ended: orders are dropped, which answers whoever waits for them.
+    ended: bool,
 }
 
 pub(super) enum Target {
@@ -93,9 +95,14 @@ impl Shared {
         }
     }
 
-    /// Changes the orders and wakes the task. What `change` gives back is dropped outside of the lock.
+    /// Changes the orders and wakes the task. What `change` gives back, and what nobody will obey any more, is dropped
+    /// outside of the lock.
     pub(super) fn order<R>(&self, change: impl FnOnce(&mut Orders) -> R) -> R {
-        let result = change(&mut lock(&self.orders));
+        let mut orders = lock(&self.orders);
+        let result = change(&mut orders);
+        let too_late = orders.ended.then(|| orders.take());
+        drop(orders);
+        drop(too_late);
         self.waker.wake();
         result
     }
@@ -104,15 +111,7 @@ impl Shared {
     pub(super) fn take_orders(&self, cx: &mut Context<'_>) -> Orders {
         // Registered before the look, so that no order falls between the two.
         self.waker.register(cx.waker());
-        let mut orders = lock(&self.orders);
-        let abandoned = orders.abandoned;
-        std::mem::replace(
-            &mut *orders,
-            Orders {
-                abandoned,
-                ..Orders::default()
-            },
-        )
+        lock(&self.orders).take()
     }
 
     pub(super) fn view<R>(&self, look: impl FnOnce(&mut View) -> R) -> R {
@@ -163,11 +162,29 @@ impl Shared {
         );
         drop(listeners);
         drop((events, audio));
+        let mut orders = lock(&self.orders);
+        orders.ended = true;
+        let too_late = orders.take();
+        drop(orders);
+        drop(too_late);
         self.state.send_replace(ConnectionState::Disconnected);
     }
 }
 
 impl Orders {
+    /// What lasts stays.
+    fn take(&mut self) -> Self {
+        let (abandoned, ended) = (self.abandoned, self.ended);
+        std::mem::replace(
+            self,
+            Self {
+                abandoned,
+                ended,
+                ..Self::default()
+            },
+        )
+    }
+
     /// What was ordered before is answered as overtaken.
     pub(super) fn set_target(&mut self, target: Target) {
         match (self.target.take(), target) {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use futures_util::SinkExt as _;
 use spellcoven_discord_sim::Permissions;
-use spellcoven_discord_voice::{ConnectError, ConnectionState, ReceiveMode, SinkError, VoiceEvent};
+use spellcoven_discord_voice::{
+    AudioSource, ConnectError, ConnectionState, NextFrame, ReceiveMode, SinkError, VoiceEvent,
+};
 use tokio::time::Instant;
 
 use crate::support::{Counted, Room, channel_id, event, places, plain, raw};
@@ -147,6 +149,30 @@ async fn a_dropped_client_leaves_and_its_streams_end() {
     assert!(room.sim.voice_states(room.guild).is_empty());
     assert_eq!(sink.send(Counted::frame(1)).await, Err(SinkError::Closed));
     room.assert_no_complaints();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_panics_ends_the_client_and_whoever_waits_is_told() {
+    struct Broken;
+    impl AudioSource for Broken {
+        fn next_frame(&mut self) -> NextFrame {
+            panic!("this source is broken, as the test wants it");
+        }
+    }
+    let mut room = Room::new(12);
+    let alice = room.join("alice", plain).await;
+    let mut events = alice.client.events();
+    let mut audio = alice.client.audio();
+    alice.client.play(Broken);
+    while events.next().await.is_some() {}
+    assert_eq!(audio.next().await, None);
+    assert_eq!(alice.client.state(), ConnectionState::Disconnected);
+    assert_eq!(
+        alice.client.connect(room.channel_id()).await,
+        Err(ConnectError::Cancelled)
+    );
+    alice.client.disconnect().await;
+    assert_eq!(alice.client.events().next().await, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -177,16 +177,16 @@ impl Mixdown {
         }
     }
 
-    /// Takes a packet of a user.
-    pub(crate) fn push(&mut self, user: u64, packet: JitterPacket) {
+    /// Takes a packet of a user; `false` where there is no room for one more user.
+    pub(crate) fn push(&mut self, user: u64, packet: JitterPacket) -> bool {
         if let Some(playout) = self.users.get_mut(&user) {
             playout.push(packet);
-            return;
+            return true;
         }
         if self.users.len() >= MAX_USERS {
             let idle = self.users.iter().find(|(_, playout)| playout.is_idle());
             let Some(idle) = idle.map(|(&user, _)| user) else {
-                return;
+                return false;
             };
             self.users.remove(&idle);
         }
@@ -194,9 +194,11 @@ impl Mixdown {
             Ok(mut playout) => {
                 playout.push(packet);
                 self.users.insert(user, playout);
+                true
             }
             Err(error) => {
                 tracing::warn!(%error, user, "no decoder for a user");
+                false
             }
         }
     }
