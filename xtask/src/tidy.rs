@@ -39,7 +39,10 @@ pub(crate) fn run() -> Result<(), Error> {
             ));
         }
         // A test may begin time somewhere.
-        for file in files.iter().filter(|file| !file.ends_with("tests.rs")) {
+        for file in files
+            .iter()
+            .filter(|file| !is_test(file.strip_prefix(&root).unwrap_or(file)))
+        {
             let text = fs::read_to_string(file)?;
             let code = text.lines().take_while(|line| *line != "mod tests {");
             for (number, line) in code.enumerate() {
@@ -68,6 +71,11 @@ pub(crate) fn run() -> Result<(), Error> {
     } else {
         Err(faults.join("\n").into())
     }
+}
+
+/// `tests.rs`, or a file in a folder `tests`; the path is that inside the repository.
+fn is_test(file: &Path) -> bool {
+    file.ends_with("tests.rs") || file.components().any(|part| part.as_os_str() == "tests")
 }
 
 fn rust_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
