@@ -73,9 +73,10 @@ pub(crate) fn run() -> Result<(), Error> {
     }
 }
 
-/// `tests.rs`, or a file in a folder `tests`; the path is that inside the repository.
+/// `tests.rs`, `…_tests.rs`, or a file in a folder `tests`; the path is that inside the repository.
 fn is_test(file: &Path) -> bool {
-    file.ends_with("tests.rs") || file.components().any(|part| part.as_os_str() == "tests")
+    let mut parts = file.iter().map(|part| part.to_string_lossy());
+    parts.any(|part| part == "tests" || part.ends_with("tests.rs"))
 }
 
 fn rust_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
