@@ -117,9 +117,12 @@ fn xchacha(
 }
 
 /// A mode with its key.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one per connection and direction; a box would cost a jump per packet"
+#[cfg_attr(
+    feature = "xsalsa20",
+    expect(
+        clippy::large_enum_variant,
+        reason = "one per connection and direction; a box would cost a jump per packet"
+    )
 )]
 pub(super) enum Cipher {
     RtpSize(RtpSizeCipher),
