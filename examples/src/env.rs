@@ -93,7 +93,7 @@ impl<'a> Environment<'a> {
     }
 
     /// An empty value counts as absent: that is what `NAME=` in an env file means.
-    fn present(&self, name: &str) -> Option<String> {
+    pub(crate) fn present(&self, name: &str) -> Option<String> {
         (self.look_up)(name)
             .map(|text| text.trim().to_owned())
             .filter(|text| !text.is_empty())

@@ -1,4 +1,4 @@
-//! The worker's health page.
+//! Health pages: the worker's, and what every service's page has in common.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use spellcoven_devkit::web;
-use spellcoven_discord_gateway::{ConnectionState, ShardHandle};
+use spellcoven_discord_gateway::{ConnectionState, ShardHandle, ShardStatus};
 use spellcoven_hub::forward::Forwarder;
 use tokio::net::TcpListener;
 
@@ -35,35 +35,7 @@ impl Health {
 
     /// Answers `GET /health` on `listener` until the future is dropped.
     pub async fn serve(self, listener: TcpListener) {
-        web::serve(listener, move |request, _peer| {
-            let response = self.answer(&request);
-            async move { response }
-        })
-        .await;
-    }
-
-    fn answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
-        match (request.method(), request.uri().path()) {
-            (&Method::GET | &Method::HEAD, "/health") => {
-                let (healthy, body) = self.report();
-                web::json(
-                    if healthy {
-                        StatusCode::OK
-                    } else {
-                        StatusCode::SERVICE_UNAVAILABLE
-                    },
-                    &body,
-                )
-            }
-            (_, "/health") => web::json(
-                StatusCode::METHOD_NOT_ALLOWED,
-                &json!({"message": "only GET"}),
-            ),
-            _ => web::json(
-                StatusCode::NOT_FOUND,
-                &json!({"message": "there is only /health"}),
-            ),
-        }
+        serve(listener, move || self.report()).await;
     }
 
     /// Whether events flow from Discord to the hub, and the details.
@@ -77,14 +49,7 @@ impl Health {
         let healthy = connected && forward.healthy && !forward.stale;
         let body = json!({
             "status": if healthy { "ok" } else { "unavailable" },
-            "gateway": {
-                "state": shard.as_ref().map_or("Starting".to_owned(), |shard| format!("{:?}", shard.state)),
-                "heartbeatLatencyMs": shard.as_ref().and_then(|shard| shard.heartbeat_latency).map(|time| time.as_secs_f64() * 1e3),
-                "sessionAgeSeconds": shard.as_ref().and_then(|shard| shard.session_age).map(|age| age.as_secs()),
-                "resumes": shard.as_ref().map_or(0, |shard| shard.resumes),
-                "identifies": shard.as_ref().map_or(0, |shard| shard.identifies),
-                "reconnects": shard.as_ref().map_or(0, |shard| shard.reconnects),
-            },
+            "gateway": gateway(shard.as_ref()),
             "outbox": {
                 "depth": forward.outbox_depth,
                 "oldestAgeMs": forward.oldest_age.map(|age| age.as_secs_f64() * 1e3),
@@ -101,4 +66,52 @@ impl Health {
         });
         (healthy, body)
     }
+}
+
+/// Answers `GET /health` on `listener` until the future is dropped: 200 or 503, as the report says, and its details.
+pub async fn serve(
+    listener: TcpListener,
+    report: impl Fn() -> (bool, Value) + Clone + Send + Sync + 'static,
+) {
+    web::serve(listener, move |request, _peer| {
+        std::future::ready(answer(&request, &report))
+    })
+    .await;
+}
+
+fn answer(request: &Request<Bytes>, report: &impl Fn() -> (bool, Value)) -> Response<Bytes> {
+    match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/health") => {
+            let (healthy, body) = report();
+            web::json(
+                if healthy {
+                    StatusCode::OK
+                } else {
+                    StatusCode::SERVICE_UNAVAILABLE
+                },
+                &body,
+            )
+        }
+        (_, "/health") => web::json(
+            StatusCode::METHOD_NOT_ALLOWED,
+            &json!({"message": "only GET"}),
+        ),
+        _ => web::json(
+            StatusCode::NOT_FOUND,
+            &json!({"message": "there is only /health"}),
+        ),
+    }
+}
+
+/// The Gateway session's part of a report; `None` where there is no shard yet.
+#[must_use]
+pub fn gateway(shard: Option<&ShardStatus>) -> Value {
+    json!({
+        "state": shard.map_or("Starting".to_owned(), |shard| format!("{:?}", shard.state)),
+        "heartbeatLatencyMs": shard.and_then(|shard| shard.heartbeat_latency).map(|time| time.as_secs_f64() * 1e3),
+        "sessionAgeSeconds": shard.and_then(|shard| shard.session_age).map(|age| age.as_secs()),
+        "resumes": shard.map_or(0, |shard| shard.resumes),
+        "identifies": shard.map_or(0, |shard| shard.identifies),
+        "reconnects": shard.map_or(0, |shard| shard.reconnects),
+    })
 }

@@ -15,4 +15,5 @@ mod api {
     mod observer;
     mod recovery;
     mod rest_faults;
+    mod voice_bot;
 }
