@@ -16,12 +16,22 @@ pub fn text(stack: &Stack, token: &str) -> String {
     let people = stack.simulated.as_ref().map_or_else(String::new, |simulated| {
         let person = simulated.people.first().map_or("USER_ID", String::as_str);
         let control = &simulated.control_url;
+        let env = simulated.env_file.display();
+        let (lobby, bot) = (&simulated.voice_channel_id, &simulated.spare_bot.user_id);
         format!(
             "
 Make a person of the simulated Discord join the room and leave it:
 curl -s -X POST {control}/voice -H 'Content-Type: application/json' -d '{{\"user_id\":\"{person}\",\"channel_id\":\"'$CHANNEL'\"}}'
 curl -s -X POST {control}/voice -H 'Content-Type: application/json' -d '{{\"user_id\":\"{person}\",\"channel_id\":null}}'
 curl -s '{control}/journal?text'
+
+Let the voice bot say a melody in the channel \"Lobby\" and echo what it hears, and a person hear it and talk to it
+(in another terminal):
+set -a; . {env}; set +a; DISCORD_BOT_TOKEN=$DISCORD_BOT_TOKEN_2 SSL_CERT_FILE=$CA_CERT target/debug/voice-bot
+curl -s -X POST {control}/voice -d '{{\"user_id\":\"{person}\",\"channel_id\":\"{lobby}\"}}'
+curl -s -X POST {control}/voice/listen -d '{{\"user_id\":\"{person}\"}}'
+curl -s -X POST {control}/voice/talk -d '{{\"user_id\":\"{person}\",\"tone\":440}}'
+curl -s '{control}/voice/heard?user_id={person}&from={bot}&left=440'
 "
         )
     });

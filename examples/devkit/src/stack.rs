@@ -44,11 +44,31 @@ pub struct Simulated {
     pub api_base: String,
     /// User ids of people whom a scenario can make act.
     pub people: Vec<String>,
+    /// A voice channel that was there from the start.
+    pub voice_channel_id: String,
+    /// A bot that no service uses: the voice bot's.
+    pub spare_bot: SimulatedBot,
+    /// A file with shell variables for clients.
+    pub env_file: PathBuf,
+    /// The file with the certificate that clients of its voice servers have to trust.
+    pub ca_file: String,
+}
+
+/// A bot of the simulator.
+#[derive(Debug, Clone)]
+pub struct SimulatedBot {
+    /// Its user id.
+    pub user_id: String,
+    /// Its token, which is good for this simulator and nothing else.
+    pub token: String,
 }
 
 /// The running stack.
 pub struct Stack {
     supervisor: Supervisor,
+    programs: PathBuf,
+    log_level: String,
+    _env_file: Option<EnvFile>,
     /// The guild that everything is about.
     pub guild_id: String,
     /// The backend's base URL.
@@ -125,12 +145,16 @@ impl Stack {
         ] = free_ports()?;
         let web = WebClient::new();
         let at = |port: u16| format!("http://127.0.0.1:{port}");
+        let env_file = matches!(discord, Discord::Simulated).then(EnvFile::new);
         let (bot_token, guild_id, simulated) = match discord {
             Discord::Real {
                 bot_token,
                 guild_id,
             } => (bot_token, guild_id, None),
             Discord::Simulated => {
+                let env_path = env_file
+                    .as_ref()
+                    .map_or_else(PathBuf::new, |file| file.0.clone());
                 supervisor.start(Service {
                     name: "discord",
                     program: programs.join("discord-sim"),
@@ -139,6 +163,8 @@ impl Stack {
                         discord_port.to_string(),
                         "--control-port".into(),
                         control_port.to_string(),
+                        "--env".into(),
+                        env_path.display().to_string(),
                     ],
                     environment: vec![("LOG_LEVEL".into(), log_level.into())],
                 });
@@ -154,6 +180,13 @@ impl Stack {
                     control_url,
                     api_base: text(&info["api_base"]),
                     people: people.collect(),
+                    voice_channel_id: text(&info["voice_channel_id"]),
+                    spare_bot: SimulatedBot {
+                        user_id: text(&info["bots"][1]["user_id"]),
+                        token: text(&info["bots"][1]["token"]),
+                    },
+                    env_file: env_path,
+                    ca_file: text(&info["tls"]["ca_file"]),
                 };
                 (
                     text(&info["bots"][0]["token"]),
@@ -222,6 +255,9 @@ impl Stack {
         ready(&web, "the identity provider", &format!("{identity}/health")).await?;
         Ok(Self {
             supervisor: Supervisor::new(),
+            programs: programs.to_path_buf(),
+            log_level: log_level.to_owned(),
+            _env_file: env_file,
             guild_id,
             backend: at(backend_port),
             worker: at(worker_port),
@@ -241,12 +277,63 @@ impl Stack {
         ready(&WebClient::new(), what, url).await.map(drop)
     }
 
+    /// The voice bot as a service in the simulator's first channel, and its base URL; `None` with the real Discord. It
+    /// is not started: it would be one more guest in every room.
+    ///
+    /// # Errors
+    /// [`StackError::System`]: there is no free port.
+    pub fn voice_bot(&self) -> Result<Option<(Service, String)>, StackError> {
+        let Some(simulated) = &self.simulated else {
+            return Ok(None);
+        };
+        let [port] = free_ports()?;
+        let environment = [
+            ("DISCORD_API_BASE_URL", simulated.api_base.clone()),
+            ("DISCORD_BOT_TOKEN", simulated.spare_bot.token.clone()),
+            ("GUILD_ID", self.guild_id.clone()),
+            ("VOICE_CHANNEL_ID", simulated.voice_channel_id.clone()),
+            // Voice servers are reached by TLS alone, and the simulator's authority is its own.
+            ("SSL_CERT_FILE", simulated.ca_file.clone()),
+            ("BIND_ADDRESS", "127.0.0.1".to_owned()),
+            ("HEALTH_CHECK_PORT", port.to_string()),
+            ("LOG_LEVEL", self.log_level.clone()),
+        ];
+        let service = Service {
+            name: "voice-bot",
+            program: self.programs.join("voice-bot"),
+            arguments: Vec::new(),
+            environment: environment
+                .map(|(name, value)| (name.to_owned(), value))
+                .into(),
+        };
+        Ok(Some((service, format!("http://127.0.0.1:{port}"))))
+    }
+
     /// Stops every process.
     ///
     /// # Cancel safety
     /// As [`Supervisor::stop`].
     pub async fn stop(self) {
         self.supervisor.stop().await;
+    }
+}
+
+/// The simulator's file for clients, and the certificate beside it; both go with the stack.
+struct EnvFile(PathBuf);
+
+impl EnvFile {
+    fn new() -> Self {
+        let name = format!("spellcoven-discord-{}.env", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for EnvFile {
+    fn drop(&mut self) {
+        let mut certificate = self.0.clone().into_os_string();
+        certificate.push(".ca.pem");
+        let _ = std::fs::remove_file(certificate);
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 

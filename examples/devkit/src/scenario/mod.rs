@@ -1,8 +1,9 @@
-//! The specification's ten manual steps as a program, and what they measure.
+//! The specification's ten manual steps as a program, and what they measure; then a call with the voice bot.
 
 mod measure;
 mod player;
 mod steps;
+mod voice;
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ pub use steps::Report;
 use self::player::Player;
 use crate::{
     sign_in::{SignInError, sign_in},
-    stack::Stack,
+    stack::{Stack, StackError},
     web::{WebClient, WebError},
 };
 
@@ -30,6 +31,9 @@ pub enum ScenarioError {
     /// Signing in failed.
     #[error(transparent)]
     SignIn(#[from] SignInError),
+    /// A process of the scenario's own did not start.
+    #[error(transparent)]
+    Stack(#[from] StackError),
     /// The client of `/api/ws` could not be set up.
     #[error("the hub's client cannot start")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -58,10 +62,12 @@ pub(crate) struct Scene<'a> {
     actor: Actor,
 }
 
-/// Walks through the ten steps against `stack`, printing each with its latency.
+/// Walks through the ten steps against `stack`, printing each with its latency; then, with a simulated Discord, lets
+/// the voice bot say its melody and echo a person.
 ///
 /// # Errors
-/// Setting the scene up failed; a step that does not hold is in the report, not an error.
+/// Setting the scene up failed, or the call was not as it should be; a step that does not hold is in the report, not
+/// an error.
 ///
 /// # Cancel safety
 /// A room made by the scenario stays when the future is dropped.
@@ -87,6 +93,9 @@ pub async fn run(stack: &Stack, churn: u32) -> Result<Report, ScenarioError> {
     if report.holds() && matches!(scene.actor, Actor::Simulated { .. }) && churn > 0 {
         let measures = measure::run(&mut scene, churn).await?;
         println!("{measures}");
+    }
+    if report.holds() {
+        voice::run(stack, &scene.web).await?;
     }
     Ok(report)
 }
