@@ -12,13 +12,13 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::json;
 use simulator::{Result, Simulator, ensure, variable};
 use speaker::{Plan, Speaker};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tone::Tone;
 
 /// What each of the three plays.
@@ -290,15 +290,20 @@ impl Call {
         let mut others = 0;
         for complaint in journal.iter().filter(|entry| entry["kind"] == "complaint") {
             let who = complaint["who"].as_str().unwrap_or_default();
-            let user = match who.strip_prefix("voice #") {
-                // By the number of the connection.
-                Some(number) => journal.iter().find_map(|entry| {
-                    let here = entry["connection"].to_string() == number;
-                    let kind = entry["kind"].as_str().unwrap_or_default();
-                    (here && matches!(kind, "voice_identified" | "voice_resumed"))
-                        .then(|| entry["user"].as_str())?
-                }),
-                None => who.strip_prefix("user "),
+            let by_number = |number: &str, kinds: [&str; 2], user: &str| {
+                let number: u64 = number.parse().ok()?;
+                journal
+                    .iter()
+                    .filter(|entry| kinds.iter().any(|kind| entry["kind"] == *kind))
+                    .find(|entry| entry["connection"] == number)
+                    .and_then(|entry| entry[user].as_str())
+            };
+            let user = if let Some(number) = who.strip_prefix("voice #") {
+                by_number(number, ["voice_identified", "voice_resumed"], "user")
+            } else if let Some(number) = who.strip_prefix('#') {
+                by_number(number, ["identified", "resumed"], "bot")
+            } else {
+                who.strip_prefix("user ")
             };
             let speaker = self
                 .speakers

@@ -51,10 +51,15 @@ impl Client {
         }
     }
 
+    /// Alone, the interval of heartbeats is short, so that missed answers are soon noticed.
     pub(super) const fn simulator_options(self) -> &'static [&'static str] {
         match self {
-            Self::TwilightZstd | Self::TwilightZlib => &["--scope-on-all"],
-            Self::Serenity | Self::Discordjs | Self::Discordpy | Self::Hikari => &[],
+            Self::TwilightZstd | Self::TwilightZlib => {
+                &["--heartbeat-interval", "2000", "--scope-on-all"]
+            }
+            Self::Serenity | Self::Discordjs | Self::Discordpy | Self::Hikari => {
+                &["--heartbeat-interval", "2000"]
+            }
             Self::VoiceXchacha => &["--bots", "3", "--no-voice-aes"],
             Self::VoiceSongbird
             | Self::VoiceDiscordjs

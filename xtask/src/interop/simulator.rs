@@ -8,9 +8,6 @@ use serde_json::Value;
 
 use crate::command::{Error, target_directory};
 
-/// The heartbeat interval in milliseconds: short, so that missed answers are soon noticed.
-const HEARTBEAT_INTERVAL: &str = "2000";
-
 /// A `discord-sim` process; dropped, it ends.
 pub(super) struct Simulator {
     child: Child,
@@ -20,7 +17,7 @@ pub(super) struct Simulator {
 impl Simulator {
     pub(super) fn start(options: &[&str]) -> Result<Self, Error> {
         let mut child = Command::new(target_directory()?.join("debug/discord-sim"))
-            .args(["--seed", "7", "--heartbeat-interval", HEARTBEAT_INTERVAL])
+            .args(["--seed", "7"])
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
