@@ -43,7 +43,7 @@ const COUNTED: Duration = Duration::from_secs(2);
 /// How long the first one stays away: songbird does not hear who is back within 5 s.
 const AWAY: Duration = Duration::from_secs(5);
 /// What of them has to arrive: the rest is the scheduler's on a busy machine.
-const ENOUGH: f64 = 0.95;
+const ENOUGH: f64 = 0.9;
 
 /// What a simulated person says.
 const PERSON: Tone = Tone {
@@ -51,7 +51,7 @@ const PERSON: Tone = Tone {
     right: 1540,
 };
 /// How often frames are counted before a busy machine is no excuse any more.
-const COUNTS: usize = 3;
+const COUNTS: usize = 5;
 
 struct Call {
     simulator: Simulator,
