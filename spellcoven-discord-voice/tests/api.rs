@@ -7,6 +7,9 @@
 )]
 
 #[cfg(feature = "gateway")]
+#[path = "api/proof_support.rs"]
+mod proof_support;
+#[cfg(feature = "gateway")]
 #[path = "api/support.rs"]
 mod support;
 
@@ -50,3 +53,12 @@ mod client_promises;
 #[cfg(feature = "gateway")]
 #[path = "api/client_signal.rs"]
 mod client_signal;
+#[cfg(feature = "gateway")]
+#[path = "api/proof_calls.rs"]
+mod proof_calls;
+#[cfg(feature = "gateway")]
+#[path = "api/proof_faults.rs"]
+mod proof_faults;
+#[cfg(all(feature = "gateway", feature = "opus"))]
+#[path = "api/proof_stereo.rs"]
+mod proof_stereo;

@@ -96,6 +96,7 @@ impl VoiceSettings {
     /// The modes that are offered, the preferred first.
     pub(super) fn modes(&self) -> impl Iterator<Item = Mode> + use<> {
         let aes = self.offer_aes.then_some(Mode::Aes256GcmRtpsize);
+        let xchacha = self.offer_xchacha.then_some(Mode::XChaCha20Rtpsize);
         let legacy: &[Mode] = if self.offer_legacy {
             &[
                 Mode::XSalsa20LiteRtpsize,
@@ -107,9 +108,7 @@ impl VoiceSettings {
         } else {
             &[]
         };
-        aes.into_iter()
-            .chain([Mode::XChaCha20Rtpsize])
-            .chain(legacy.iter().copied())
+        aes.into_iter().chain(xchacha).chain(legacy.iter().copied())
     }
 }
 

@@ -99,6 +99,8 @@ pub enum VoiceFault {
     CorruptWelcome,
     /// A bit of the next commit that is announced to the user is turned.
     CorruptCommit,
+    /// The next commit that is to be announced to the user never comes, and no word of it.
+    LoseCommit,
 }
 
 /// A fault of a call's end-to-end encryption. Each strikes once: at once, or at the next occasion.
@@ -195,6 +197,7 @@ impl World {
             }
             VoiceFault::CorruptWelcome => self.corrupt_dave(Some(user), true, false),
             VoiceFault::CorruptCommit => self.corrupt_dave(Some(user), false, true),
+            VoiceFault::LoseCommit => self.order_dave(Some(user), DaveFault::LoseCommit(user.0)),
         }
         self.settle_voice();
     }
@@ -208,23 +211,28 @@ impl World {
             commit.then_some(DaveFault::CorruptCommit(user_id)),
         ];
         for fault in faults.into_iter().flatten() {
-            self.acted(user, format!("fault: {fault:?}"));
-            let concerned = |call: &&Call| user.is_none_or(|user| call.members.contains(&user));
-            if self.rtc.calls.values().any(|call| concerned(&call)) {
-                let channels: Vec<ChannelId> = self
-                    .rtc
-                    .calls
-                    .iter()
-                    .filter(|(_, call)| concerned(call))
-                    .map(|(channel, _)| *channel)
-                    .collect();
-                let now = self.now;
-                for channel in channels {
-                    self.with_group(channel, |group| group.fault(now, fault));
-                }
-            } else if self.rtc.ordered.len() < ORDERED {
-                self.rtc.ordered.push(fault);
+            self.order_dave(user, fault);
+        }
+    }
+
+    /// Every call that there is with the user, or with anyone, or the next one that begins.
+    fn order_dave(&mut self, user: Option<UserId>, fault: DaveFault) {
+        self.acted(user, format!("fault: {fault:?}"));
+        let concerned = |call: &&Call| user.is_none_or(|user| call.members.contains(&user));
+        if self.rtc.calls.values().any(|call| concerned(&call)) {
+            let channels: Vec<ChannelId> = self
+                .rtc
+                .calls
+                .iter()
+                .filter(|(_, call)| concerned(call))
+                .map(|(channel, _)| *channel)
+                .collect();
+            let now = self.now;
+            for channel in channels {
+                self.with_group(channel, |group| group.fault(now, fault));
             }
+        } else if self.rtc.ordered.len() < ORDERED {
+            self.rtc.ordered.push(fault);
         }
     }
 

@@ -50,6 +50,9 @@ pub struct VoiceSettings {
     pub dave_version: u16,
     /// Whether the AEAD mode with AES-256-GCM is offered. Default yes.
     pub offer_aes: bool,
+    /// Whether the AEAD mode with XChaCha20-Poly1305 is offered, which Discord always has. Default yes. Without any mode no
+    /// client can connect.
+    pub offer_xchacha: bool,
     /// Whether the modes that Discord gave up in 2024 are offered, too: `xsalsa20_poly1305`, `…_suffix`, `…_lite`,
     /// `…_lite_rtpsize`, `aead_aes256_gcm`. Default no.
     pub offer_legacy: bool,
@@ -109,6 +112,7 @@ impl Default for VoiceSettings {
             require_dave: true,
             dave_version: 1,
             offer_aes: true,
+            offer_xchacha: true,
             offer_legacy: false,
             first_transition_zero: false,
             transition_timeout: Duration::from_secs(2),

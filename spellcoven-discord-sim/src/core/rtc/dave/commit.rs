@@ -268,6 +268,10 @@ impl DaveGroup {
         let to_all = self.take_fault(|fault| *fault == DaveFault::CorruptCommit(None));
         for user in &recipients {
             let to_one = self.take_fault(|fault| *fault == DaveFault::CorruptCommit(Some(*user)));
+            let lost = self.take_fault(|fault| *fault == DaveFault::LoseCommit(*user));
+            if lost.is_some() {
+                continue;
+            }
             let mut bytes = commit.to_vec();
             if to_all.or(to_one).is_some() {
                 self.turn_a_bit(&mut bytes);

@@ -96,6 +96,8 @@ pub(in crate::core) enum DaveFault {
     CorruptWelcome(Option<u64>),
     /// A bit of the next announced commit is turned, for this user or for everyone.
     CorruptCommit(Option<u64>),
+    /// The next commit is not announced to this user.
+    LoseCommit(u64),
     /// The next "execute transition" is not sent, to anyone.
     DropExecute,
     /// The next transition is executed so much later.

@@ -344,6 +344,7 @@ impl DaveGroup {
             }
             DaveFault::CorruptWelcome(_)
             | DaveFault::CorruptCommit(_)
+            | DaveFault::LoseCommit(_)
             | DaveFault::DropExecute
             | DaveFault::SlowExecute(_) => return false,
         }
