@@ -47,28 +47,3 @@ pub(crate) fn stereo_tone(
         .flat_map(|index| [value(left, index), value(right, index)])
         .collect()
 }
-
-/// Interleaved stereo has one tone in each ear, at least so loud, and of the tests' other tones nothing.
-#[track_caller]
-pub(crate) fn assert_stereo(samples: &[f32], left: u16, right: u16, floor: f32) {
-    const TONES: [u16; 5] = [440, 660, 880, 1320, 1760];
-    for (side, wanted) in [left, right].into_iter().enumerate() {
-        let side = channel(samples, 2, side);
-        for tone in TONES {
-            // The median of tenths of a second, since a frame that is left out or put in shifts the phase.
-            let mut loudness: Vec<f32> = side
-                .chunks_exact(4_800)
-                .map(|piece| goertzel(piece, f32::from(tone)))
-                .collect();
-            assert!(!loudness.is_empty(), "less than a tenth of a second");
-            loudness.sort_by(f32::total_cmp);
-            let loudness = loudness[loudness.len() / 2];
-            let right = if tone == wanted {
-                loudness > floor
-            } else {
-                loudness < 0.02
-            };
-            assert!(right, "{tone} Hz at {loudness} where {wanted} Hz belong");
-        }
-    }
-}

@@ -10,8 +10,8 @@ use spellcoven_discord_voice::{
 
 use crate::{
     audio_support::{Ogg, tone_frames},
-    dsp::{assert_stereo, stereo_tone},
-    proof_support::{assert_sealed, each_seed},
+    dsp::stereo_tone,
+    proof_support::{assert_sealed, assert_stereo, each_seed},
     support::{Member, Room},
 };
 
