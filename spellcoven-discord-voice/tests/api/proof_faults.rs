@@ -420,3 +420,32 @@ fn a_corrupt_commit_is_recovered_from_and_little_is_lost() {
         }
     });
 }
+
+#[test]
+fn whoever_misses_a_commit_in_a_call_of_two_is_deaf_for_a_second_and_enters_anew() {
+    each_seed(570, |seed| async move {
+        let mut scene = Scene::new(seed).await;
+        let user = scene.alice.bot.user_id;
+        scene.room.sim.voice_fault(user, VoiceFault::LoseCommit);
+        // For Alice, the group has one other member still.
+        let carols_way = Far::new(&scene.room.sim);
+        let carol = scene
+            .room
+            .join("carol", |builder| carols_way.raw(builder))
+            .await;
+        let carols = Ears::of(&carol);
+        let [of_alice, of_bob] = scene.go_on("a lost commit", 8 * SECOND).await;
+        // The server executes the transition without her after 2 s; until then the old keys do. 37 frames later she knows.
+        assert!(of_alice.0 < 20 && of_alice.1 == 0, "{of_alice:?}");
+        assert!((700..1_500).contains(&of_bob.0), "{of_bob:?}");
+        assert!(recovers(&scene.alices.told(scene.from)), "the fault struck");
+        assert!(!recovers(&scene.bobs.told(scene.from)));
+        for (who, whom) in [("Alice", &scene.alice), ("Bob", &scene.bob)] {
+            let heard = carols.heard(whom, scene.from + 5 * SECOND);
+            let (silence, lost) =
+                heard.tell(&format!("a lost commit: Carol of {who}, from 5 s on"));
+            assert!(silence < 20 && lost == 0);
+        }
+        scene.room.assert_no_complaints();
+    });
+}

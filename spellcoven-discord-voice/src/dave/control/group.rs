@@ -11,7 +11,7 @@ use super::super::{
     mls::{GroupState, MlsJob, MlsResult, Seat, Work},
 };
 use super::{
-    Dave, DaveEvent, DaveOutput, Group,
+    Dave, DaveEvent, DaveOutput, Group, HEAL_ALONE,
     message::{Message, op},
 };
 
@@ -174,12 +174,18 @@ impl Dave {
         }
     }
 
-    pub(super) fn heal(&mut self) {
+    pub(super) fn heal(&mut self, now: Instant) {
         if self.group.is_none()
             || self.transitions.any_pending()
             || self.transitions.last_executed() == 0
         {
             return;
+        }
+        if self.receiving.len() < 2 {
+            if self.healed_alone.is_some_and(|at| now < at + HEAL_ALONE) {
+                return;
+            }
+            self.healed_alone = Some(now);
         }
         self.out_of_step("nobody's frames open any more");
     }

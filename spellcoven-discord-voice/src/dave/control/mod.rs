@@ -13,7 +13,7 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -33,6 +33,9 @@ use transitions::Transitions;
 use users::Users;
 
 pub(crate) use event::DaveEvent;
+
+/// How long one member alone cannot bring about another new start.
+const HEAL_ALONE: Duration = Duration::from_secs(30);
 
 /// What [`Dave`] is made with.
 #[derive(Debug, Clone)]
@@ -86,6 +89,8 @@ pub(crate) struct Dave {
     receiving: BTreeSet<u64>,
     /// Of the last op 29 or 30 that made a group: it may come again after a resume.
     last_entry: Option<[u8; 32]>,
+    /// When the group was last entered anew because of one sender alone.
+    healed_alone: Option<Instant>,
     outputs: VecDeque<DaveOutput>,
 }
 
@@ -121,6 +126,7 @@ impl Dave {
             passthrough: Passthrough::Off,
             receiving: BTreeSet::new(),
             last_entry: None,
+            healed_alone: None,
             outputs: VecDeque::new(),
         }
     }
@@ -205,7 +211,8 @@ impl Dave {
     }
 
     /// Nobody's frames open any more (see [`super::FrameOpeners::failing`]): enter the group anew, unless a transition is
-    /// pending, or none with an id has been executed yet.
+    /// pending, or none with an id has been executed yet. In a group of two at most once in 30 s, since the other member
+    /// alone can bring it about.
     pub(crate) fn receivers_failing(&mut self, now: Instant) {
         self.input(now, Input::Failing);
     }
@@ -253,7 +260,7 @@ impl Dave {
                 Input::Message(message) => self.message(now, message),
                 Input::Connected(user) => self.users.connected(user),
                 Input::Left(user, at) => self.users.left(user, at),
-                Input::Failing => self.heal(),
+                Input::Failing => self.heal(now),
                 Input::Overrun => {
                     tracing::warn!("too many messages waited: entering the group anew");
                     self.out_of_step("too many messages waited");

@@ -11,7 +11,7 @@ use super::{
 /// How many frames of a sender may fail in a row before the group itself is in doubt. Some do at every change of keys: about four
 /// at a join, up to 24 after a new start (observed by @discordjs/voice).
 const TOLERATED_FAILURES: u32 = 36;
-/// How many senders that must happen to.
+/// How many senders that must happen to, where there are so many.
 const FAILING_SENDERS: u32 = 2;
 
 /// The keys of all senders of a call. It holds as many as the group has members.
@@ -81,10 +81,12 @@ impl FrameOpeners {
     }
 
     /// Whether nobody's frames open any more: since the last frame that did, and the last new keys, at least two senders
-    /// have had more than 36 frames that none of their keys opens. One sender alone can not bring this about. To be told
-    /// to [`super::super::Dave::receivers_failing`].
+    /// have had more than 36 frames that none of their keys opens; in a group of two the only other one. In a larger group
+    /// one sender alone can not bring this about. To be told to [`super::super::Dave::receivers_failing`], which bounds
+    /// how often it counts in a group of two.
     pub(crate) fn failing(&self) -> bool {
-        self.failures.senders >= FAILING_SENDERS
+        let failing = self.failures.senders;
+        failing >= FAILING_SENDERS || (failing == 1 && self.by_user.len() == 1)
     }
 
     /// Counts from zero again, once the failures have been told.

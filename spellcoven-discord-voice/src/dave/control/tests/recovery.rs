@@ -173,6 +173,26 @@ fn when_nobody_can_be_heard_the_group_is_entered_anew() {
 }
 
 #[test]
+fn in_a_group_of_two_the_other_one_brings_about_a_new_start_every_half_a_minute_at_most() {
+    let mut call = Call::established(&[1, 2]);
+    let fail = |call: &mut Call| {
+        let one = call.client(1);
+        one.dave.receivers_failing(one.now);
+        one.drain();
+        is_recovering(one)
+    };
+    assert!(fail(&mut call));
+    call.client(1).sent_json(31);
+    welcome_again(&mut call, 1, 2);
+    call.pass(Duration::from_secs(29));
+    assert!(!fail(&mut call));
+    call.client(1).sent_nothing();
+    call.pass(Duration::from_secs(1));
+    assert!(fail(&mut call));
+    call.client(1).sent_json(31);
+}
+
+#[test]
 fn failures_are_no_reason_during_a_transition_or_after_transition_zero() {
     let mut call = Call::established(&[1, 2]);
     call.join(3);

@@ -404,6 +404,27 @@ fn several_failing_senders_raise_the_alarm_and_one_does_not() {
     assert!(!openers.failing());
 }
 
+#[test]
+fn the_only_other_sender_of_a_group_raises_the_alarm_alone() {
+    let now = start();
+    let mut openers = FrameOpeners::new();
+    let ratchets = [(A, ratchet(0)), (B, ratchet(0))];
+    for (user, ratchet) in ratchets {
+        openers.apply(now, KeyChange::Receive { user, ratchet });
+    }
+    openers.apply(now, KeyChange::Forget { user: B });
+    let mut wrong = sealer(&ratchet(1));
+    for _ in 0..36 {
+        let frame = seal(&mut wrong, Codec::Opus, b"x");
+        open(&mut openers, now, &frame).unwrap_err();
+        assert!(!openers.failing());
+    }
+    open(&mut openers, now, &seal(&mut wrong, Codec::Opus, b"x")).unwrap_err();
+    assert!(openers.failing());
+    openers.clear_failures();
+    assert!(!openers.failing());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
