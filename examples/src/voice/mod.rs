@@ -108,6 +108,7 @@ impl VoiceBot {
         tokio::select! {
             biased;
             ended = &mut self.feed => Err(VoiceBotError::Gateway(ended.ok().and_then(Result::err))),
+            () = narrate(self.client.events()) => Err(VoiceBotError::ClientGone),
             attended = attend(&self.client, channel_id, clip) => attended,
         }
     }
@@ -182,14 +183,22 @@ async fn wait(
     mut wanted: impl FnMut(&VoiceEvent) -> bool,
 ) -> Result<(), VoiceBotError> {
     while let Some(event) = events.next().await {
-        match &event {
-            VoiceEvent::Ended(reason) => return Err(reason.clone().into()),
-            VoiceEvent::Trouble(trouble) => tracing::warn!(%trouble, "the call has trouble"),
-            other => tracing::debug!(event = ?other, "the call"),
+        if let VoiceEvent::Ended(reason) = &event {
+            return Err(reason.clone().into());
         }
         if wanted(&event) {
             return Ok(());
         }
     }
     Err(VoiceBotError::ClientGone)
+}
+
+/// Logs what happens, also while the channel is being joined. Returns when the client has ended.
+async fn narrate(mut events: EventStream) {
+    while let Some(event) = events.next().await {
+        match event {
+            VoiceEvent::Trouble(trouble) => tracing::warn!(%trouble, "the call has trouble"),
+            event => tracing::debug!(?event, "the call"),
+        }
+    }
 }

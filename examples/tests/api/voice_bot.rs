@@ -8,12 +8,14 @@ use std::{
     time::Duration,
 };
 
+use ogg::writing::{PacketWriteEndInfo, PacketWriter};
 use spellcoven_discord_gateway::{Connector, GatewayStream, InMemoryIdentifyQueue, Shard};
 use spellcoven_discord_sim::{
     Bot, ChannelId, GuildId, HeardFrame, Sim, Speech, Stereo, UserId, VoicePort, decode, tone_share,
 };
 use spellcoven_discord_voice::{
-    BoxFuture, DatagramSocket, EndReason, Id, Track, UdpOptions, VoiceConnector, VoiceStream,
+    BoxFuture, DatagramSocket, EncoderConfig, EndReason, Id, OpusEncoder, Track, UdpOptions,
+    VoiceConnector, VoiceStream,
 };
 use spellcoven_examples::voice::{VoiceBot, VoiceBotError, clip, health::VoiceHealth};
 use tokio::task::JoinHandle;
@@ -202,6 +204,37 @@ fn wav(name: &str, left: f32, right: f32) -> PathBuf {
     path
 }
 
+/// Two seconds of a tone as an Ogg Opus file.
+fn ogg(name: &str, hz: f32) -> PathBuf {
+    let mut encoder = OpusEncoder::new(EncoderConfig::music()).unwrap();
+    let mut writer = PacketWriter::new(Vec::new());
+    let head = b"OpusHead\x01\x02\0\0\x80\xbb\0\0\0\0\0".to_vec();
+    let tags = b"OpusTags\x04\0\0\0test\0\0\0\0".to_vec();
+    let mut write = |packet: Vec<u8>, end, granule| {
+        writer.write_packet(packet, 7, end, granule).unwrap();
+    };
+    write(head, PacketWriteEndInfo::EndPage, 0);
+    write(tags, PacketWriteEndInfo::EndPage, 0);
+    for frame in 0..100_u64 {
+        let samples: Vec<f32> = (frame * 960..(frame + 1) * 960)
+            .flat_map(|sample| {
+                let cycles = hz * sample as f32 / 48_000.0;
+                [0.25 * (std::f32::consts::TAU * cycles.fract()).sin(); 2]
+            })
+            .collect();
+        let packet = encoder.encode(&samples).unwrap().data.to_vec();
+        let end = match frame {
+            99 => PacketWriteEndInfo::EndStream,
+            _ if frame % 10 == 9 => PacketWriteEndInfo::EndPage,
+            _ => PacketWriteEndInfo::NormalPacket,
+        };
+        write(packet, end, (frame + 1) * 960);
+    }
+    let path = std::env::temp_dir().join(format!("spellcoven-{name}-{}.ogg", std::process::id()));
+    std::fs::write(&path, writer.into_inner()).unwrap();
+    path
+}
+
 fn seconds(sound: &Stereo) -> f64 {
     sound.left.len() as f64 / 48_000.0
 }
@@ -267,6 +300,25 @@ async fn a_person_hears_the_file_and_then_themself_a_second_later() {
     running.await.unwrap().unwrap();
     assert!(!table.is_in_call());
     assert_eq!(table.sim.live_sessions(&table.bot), 0);
+    table.assert_in_order();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ogg_opus_file_is_said_to_whoever_was_there_before_the_bot() {
+    let table = Table::new(5);
+    table.come(table.alice);
+    let file = ogg("voice-bot", 550.0);
+    let track = clip::open(Some(&file)).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let bot = table.bot().await;
+    let (stop, running) = table.run(bot, track);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let (frames, sound) = table.heard(table.alice);
+    assert!(sounding(&frames).len() >= 98, "{} frames", frames.len());
+    let share = tone_share(&sound.left, 550);
+    assert!(share > 0.9, "{share}");
+    stop.send(()).unwrap();
+    running.await.unwrap().unwrap();
     table.assert_in_order();
 }
 
