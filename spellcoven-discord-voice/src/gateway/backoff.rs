@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 const MAX: Duration = Duration::from_secs(30);
+/// Many clients that one server dropped do not all come back in the same instant.
+const FIRST: Duration = Duration::from_millis(100);
 
-/// 1, 2, 4, 8, 16, 30 s with ±50 % jitter, at most 30 s. Discord gives no numbers.
+/// After a time of health at once (within 100 ms), since most cuts are only that; then 1, 2, 4, 8, 16, 30 s with ±50 %
+/// jitter, at most 30 s. Discord gives no numbers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Backoff {
     attempts: u32,
@@ -12,8 +15,12 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn next(&mut self, rng: &mut fastrand::Rng) -> Duration {
-        let base = Duration::from_secs(1 << self.attempts.min(5)).min(MAX);
-        self.attempts = self.attempts.saturating_add(1);
+        let attempt = self.attempts;
+        self.attempts = attempt.saturating_add(1);
+        let Some(doublings) = attempt.checked_sub(1) else {
+            return FIRST.mul_f64(rng.f64());
+        };
+        let base = Duration::from_secs(1 << doublings.min(5)).min(MAX);
         base.mul_f64(0.5 + rng.f64()).min(MAX)
     }
 

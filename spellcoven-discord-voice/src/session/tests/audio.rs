@@ -186,7 +186,7 @@ fn the_media_keep_their_place_over_a_resume() {
     rig.cut(None);
     rig.next_link();
     rig.open();
-    rig.pass_ms(200);
+    rig.pass_ms(500);
     rig.text(HELLO);
     rig.text(RESUMED);
     rig.pass_ms(200);

@@ -106,10 +106,7 @@ fn a_resume_names_the_last_number_over_both_kinds_of_message() {
     rig.listen();
     rig.cut(None);
     let wait = rig.next_link();
-    assert!(
-        wait >= Duration::from_millis(500) && wait <= Duration::from_millis(1500),
-        "{wait:?}"
-    );
+    assert!(wait <= Duration::from_millis(100), "{wait:?}");
     assert_eq!(rig.url, "wss://a.test:2048/?v=8");
     rig.open();
     assert_eq!(
@@ -190,7 +187,8 @@ fn five_identifies_for_one_server_then_two_rejoins_then_the_end() {
             rig.open();
             assert_eq!(first_word(&mut rig), 0);
         }
-        for (wait, base) in waits.iter().zip([1.0, 2.0, 4.0, 8.0]) {
+        assert!(waits[0] <= 0.1, "{waits:?}");
+        for (wait, base) in waits[1..].iter().zip([1.0, 2.0, 4.0]) {
             assert!((0.5 * base..=1.5 * base).contains(wait), "{waits:?}");
         }
         rig.cut(Some(4009));
@@ -209,7 +207,7 @@ fn thirty_seconds_of_health_let_the_counts_begin_anew() {
         rig.pass_ms(30_000);
         rig.cut(Some(4009));
         let wait = rig.next_link();
-        assert!(wait <= Duration::from_millis(1500), "{wait:?}");
+        assert!(wait <= Duration::from_millis(100), "{wait:?}");
         rig.serve();
         assert_eq!(rig.session.state(), ConnectionState::Connected);
     }
