@@ -35,7 +35,7 @@ pub use self::{
     },
     client::{
         AudioPacket, AudioSink, AudioStream, DiscordRtcClient, DiscordRtcClientBuilder,
-        EventStream, ReceiveMode, SinkError, Sound, VoiceStats,
+        EventStream, ReceiveMode, SinkError, Sound, VoicePool, VoicePoolBuilder, VoiceStats,
     },
     dave::{DaveIdentity, E2eePolicy, InvalidIdentity},
     gateway::CloseReaction,

@@ -1,10 +1,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use tracing::Instrument as _;
-
 use super::{
-    DiscordRtcClient,
+    DiscordRtcClient, VoicePool,
     driver::Driver,
+    pool,
     shared::{Settings, Shared},
 };
 use crate::{
@@ -34,6 +33,7 @@ pub struct DiscordRtcClientBuilder {
     pub(super) signalling: Box<dyn Signalling>,
     pub(super) connector: Arc<dyn VoiceConnector>,
     pub(super) settings: Settings,
+    pool: Option<VoicePool>,
 }
 
 impl fmt::Debug for DiscordRtcClientBuilder {
@@ -72,6 +72,7 @@ impl DiscordRtcClientBuilder {
                 event_buffer: 256,
                 jitter: JitterConfig::default(),
             },
+            pool: None,
         }
     }
 
@@ -161,6 +162,14 @@ impl DiscordRtcClientBuilder {
         self
     }
 
+    /// Has the client driven by a pool, together with others. Default: by a task of its own, which is what fits up to
+    /// some dozens of clients.
+    #[must_use]
+    pub fn pool(mut self, pool: &VoicePool) -> Self {
+        self.pool = Some(pool.clone());
+        self
+    }
+
     /// Makes waits and first sequence numbers repeatable, for tests. Default: random. Keys are never made from it.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -168,17 +177,22 @@ impl DiscordRtcClientBuilder {
         self
     }
 
-    /// Starts the client: one task on the current tokio runtime. Nothing is sent before
-    /// [`connect`](DiscordRtcClient::connect).
+    /// Starts the client: in its [`pool`](Self::pool), or as one task on the current tokio runtime. Nothing is sent
+    /// before [`connect`](DiscordRtcClient::connect).
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime.
-    pub fn build(self) -> DiscordRtcClient {
+    pub fn build(mut self) -> DiscordRtcClient {
         let span = tracing::info_span!("voice", guild = %self.session.guild_id);
         let shared = Arc::new(Shared::new(self.settings.clone()));
         let client = DiscordRtcClient::new(Arc::clone(&shared));
-        tokio::spawn(Driver::new(self, shared).run().instrument(span));
+        let pool = self.pool.take();
+        let driver = Driver::new(self, shared);
+        match pool {
+            Some(pool) => pool.adopt(driver, span),
+            None => pool::alone(driver, span),
+        }
         client
     }
 }

@@ -6,6 +6,7 @@ mod driver;
 mod handle;
 mod link;
 mod playing;
+mod pool;
 mod port;
 mod queue;
 mod shared;
@@ -19,6 +20,7 @@ pub use self::{
     audio_stream::{AudioPacket, AudioStream, Sound},
     builder::{DiscordRtcClientBuilder, ReceiveMode},
     handle::DiscordRtcClient,
+    pool::{VoicePool, VoicePoolBuilder},
     sink::{AudioSink, SinkError},
     stats::VoiceStats,
     stream::EventStream,

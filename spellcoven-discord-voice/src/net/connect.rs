@@ -50,6 +50,12 @@ pub trait VoiceConnector: Send + Sync + 'static {
         remote: SocketAddr,
         options: UdpOptions,
     ) -> BoxFuture<'_, io::Result<Box<dyn DatagramSocket>>>;
+
+    /// Whether [`udp`](Self::udp) does nothing but open a plain UDP socket of this host, so that a
+    /// [`VoicePool`](crate::VoicePool) may use sockets of its own in its place, each for several calls. Default: no.
+    fn is_plain_udp(&self) -> bool {
+        false
+    }
 }
 
 impl<T: VoiceConnector + ?Sized> VoiceConnector for Arc<T> {
@@ -63,6 +69,10 @@ impl<T: VoiceConnector + ?Sized> VoiceConnector for Arc<T> {
         options: UdpOptions,
     ) -> BoxFuture<'_, io::Result<Box<dyn DatagramSocket>>> {
         (**self).udp(remote, options)
+    }
+
+    fn is_plain_udp(&self) -> bool {
+        (**self).is_plain_udp()
     }
 }
 
@@ -137,6 +147,10 @@ impl VoiceConnector for TcpTlsUdp {
             let socket = datagram::udp(remote, options)?;
             Ok(Box::new(socket) as Box<dyn DatagramSocket>)
         })
+    }
+
+    fn is_plain_udp(&self) -> bool {
+        true
     }
 }
 

@@ -44,6 +44,11 @@ pub struct UdpOptions {
     pub receive_buffer: Option<usize>,
 }
 
+/// Of a socket that several calls share: as much as there is.
+const SHARED_RECEIVE: usize = 4 << 20;
+/// The same where none of them receives.
+const SHARED_SEND_ONLY: usize = 64 << 10;
+
 impl UdpOptions {
     /// Room for a few datagrams only: RTCP, pings and the address discovery are all that a client without receiving
     /// reads.
@@ -52,22 +57,37 @@ impl UdpOptions {
     };
 }
 
-/// Must be called within a runtime.
+/// A connected socket. Must be called within a runtime.
 pub(super) fn udp(remote: SocketAddr, options: UdpOptions) -> io::Result<UdpSocket> {
+    let socket = bound(remote, options.receive_buffer)?;
+    // Connected, so that the system drops what others send.
+    socket.connect(&remote.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+/// A socket for several remote addresses, all of the family of `remote`. Must be called within a runtime.
+pub(crate) fn shared_udp(remote: SocketAddr, options: UdpOptions) -> io::Result<UdpSocket> {
+    let receive_buffer = if options.receive_buffer.is_some() {
+        SHARED_SEND_ONLY
+    } else {
+        SHARED_RECEIVE
+    };
+    UdpSocket::from_std(bound(remote, Some(receive_buffer))?.into())
+}
+
+fn bound(remote: SocketAddr, receive_buffer: Option<usize>) -> io::Result<Socket> {
     let any = match remote {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
         SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
     };
     let socket = Socket::new(Domain::for_address(any), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
-    if let Some(bytes) = options.receive_buffer {
-        // Only a saving: a system that refuses gives its default.
+    if let Some(bytes) = receive_buffer {
+        // Only a wish: a system that refuses gives its default, one that gives less gives its largest.
         let _ = socket.set_recv_buffer_size(bytes);
     }
     socket.bind(&any.into())?;
-    // Connected, so that the system drops what others send.
-    socket.connect(&remote.into())?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket)
 }
 
 impl DatagramSocket for UdpSocket {

@@ -82,6 +82,12 @@ pub enum CallError {
         "no UDP datagram gets through to the voice server: check that the host and its firewall allow UDP out"
     )]
     UdpUnreachable,
+    /// Something that the embedder gave has panicked: the audio source, the signalling or the connector. The client is
+    /// of no use any more.
+    #[error(
+        "the audio source, signalling or connector that the client was given has panicked: the client has ended"
+    )]
+    Panicked,
 }
 
 /// Why a call that was up has ended without `disconnect`.

@@ -1,4 +1,4 @@
-//! What comes in: time, orders, the main gateway, the voice gateway, datagrams, finished work.
+//! What comes in: orders, the main gateway, the voice gateway, datagrams, finished work.
 
 use std::{
     io,
@@ -9,11 +9,12 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Driver, Udp};
+use super::{Driver, Turn, Udp};
 use crate::{
     SignalEvent,
     client::{
         link::LinkEvent,
+        pool::SharedNet,
         port::Port,
         shared::{Orders, Target},
     },
@@ -28,25 +29,7 @@ const SIGNALS_A_TURN: usize = 16;
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Driver {
-    pub(super) fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let wake = self.session.poll_timeout().map(Instant::from_std);
-        let Some(wake) = [wake, self.leave_by].into_iter().flatten().min() else {
-            return false;
-        };
-        if wake != self.timer.deadline() {
-            self.timer.as_mut().reset(wake);
-        }
-        if self.timer.as_mut().poll(cx).is_pending() {
-            return false;
-        }
-        // The runtime's timer counts in milliseconds, and the turn may have begun a little before it fired.
-        let now = now.max(wake);
-        self.session.timeout(now.into_std());
-        self.perform(cx);
-        true
-    }
-
-    pub(super) fn poll_orders(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    pub(super) fn poll_orders(&mut self, turn: &mut Turn<'_, '_>, now: Instant) -> bool {
         let Orders {
             target,
             source,
@@ -55,7 +38,7 @@ impl Driver {
             verify,
             abandoned,
             ..
-        } = self.shared.take_orders(cx);
+        } = self.shared.take_orders(turn.cx);
         let at = now.into_std();
         let mut worked = false;
         if let Some(source) = source {
@@ -84,7 +67,10 @@ impl Driver {
         for (user_id, reply) in verify {
             // Without a job the reply is dropped, which says that there is no code.
             if let Some(job) = self.session.verification(user_id) {
-                tokio::task::spawn_blocking(move || reply.send(job.run().ok()));
+                turn.jobs.run(move || {
+                    // Nobody may be waiting any more.
+                    let _ = reply.send(job.run().ok());
+                });
             }
         }
         if abandoned && self.leave_by.is_none() {
@@ -95,19 +81,19 @@ impl Driver {
             worked = true;
         }
         if worked {
-            self.perform(cx);
+            self.perform(turn);
         }
         worked
     }
 
-    pub(super) fn poll_signalling(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    pub(super) fn poll_signalling(&mut self, turn: &mut Turn<'_, '_>, now: Instant) -> bool {
         let at = now.into_std();
         let mut worked = false;
         for _ in 0..SIGNALS_A_TURN {
             let Some(signalling) = &mut self.signalling else {
                 break;
             };
-            let Poll::Ready(event) = signalling.poll_event(cx) else {
+            let Poll::Ready(event) = signalling.poll_event(turn.cx) else {
                 break;
             };
             worked = true;
@@ -120,29 +106,29 @@ impl Driver {
                     self.session.signalling_closed(at);
                 }
             }
-            self.perform(cx);
+            self.perform(turn);
         }
         worked
     }
 
-    pub(super) fn poll_job(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    pub(super) fn poll_job(&mut self, turn: &mut Turn<'_, '_>, now: Instant) -> bool {
         let Some(job) = &mut self.job else {
             return false;
         };
-        let Poll::Ready(done) = Pin::new(job).poll(cx) else {
+        let Poll::Ready(done) = Pin::new(job).poll(turn.cx) else {
             return false;
         };
         self.job = None;
         match done {
             Ok(done) => self.session.job_done(now.into_std(), done),
-            // Jobs catch their own panics; what is left is a runtime that shuts down, and this task with it.
-            Err(error) => tracing::error!(%error, "work on the call's keys was lost"),
+            // Jobs catch their own panics; what is left is a runtime that shuts down, and the client with it.
+            Err(_) => tracing::error!("work on the call's keys was lost"),
         }
-        self.perform(cx);
+        self.perform(turn);
         true
     }
 
-    pub(super) fn poll_link(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    pub(super) fn poll_link(&mut self, turn: &mut Turn<'_, '_>, now: Instant) -> bool {
         let at = now.into_std();
         let mut worked = false;
         for _ in 0..MESSAGES_A_TURN {
@@ -150,7 +136,7 @@ impl Driver {
                 break;
             };
             let id = *id;
-            let Poll::Ready(event) = link.poll(cx) else {
+            let Poll::Ready(event) = link.poll(turn.cx) else {
                 break;
             };
             worked = true;
@@ -168,12 +154,12 @@ impl Driver {
                     self.session.link_closed(at, id, code);
                 }
             }
-            self.perform(cx);
+            self.perform(turn);
         }
         worked
     }
 
-    pub(super) fn poll_udp(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    pub(super) fn poll_udp(&mut self, turn: &mut Turn<'_, '_>, now: Instant) -> bool {
         let at = now.into_std();
         let mut worked = false;
         for _ in 0..DATAGRAMS_A_TURN {
@@ -183,7 +169,7 @@ impl Driver {
             let id = *id;
             match udp {
                 Udp::Opening(opening) => {
-                    let Poll::Ready(opened) = opening.as_mut().poll(cx) else {
+                    let Poll::Ready(opened) = opening.as_mut().poll(turn.cx) else {
                         break;
                     };
                     worked = true;
@@ -192,37 +178,46 @@ impl Driver {
                             *udp = Udp::Open(port);
                             self.session.udp_opened(at, id, local);
                         }
-                        Err(error) => self.udp_failed(at, id, &error),
+                        Err(error) => self.udp_failed(turn.net, at, id, &error),
                     }
                 }
+                Udp::Shared(_) => break,
                 Udp::Open(port) => {
-                    port.poll_write(cx);
-                    let Poll::Ready(received) = port.poll_recv(cx, &mut self.buffer[..]) else {
+                    port.poll_write(turn.cx);
+                    let Poll::Ready(received) = port.poll_recv(turn.cx, turn.buffer) else {
                         break;
                     };
                     worked = true;
                     match received {
                         Ok(length) => {
-                            if let Some(datagram) = self.buffer.get_mut(..length) {
+                            if let Some(datagram) = turn.buffer.get_mut(..length) {
                                 self.session.datagram(at, id, datagram);
                             }
                         }
-                        Err(error) => self.udp_failed(at, id, &error),
+                        Err(error) => self.udp_failed(turn.net, at, id, &error),
                     }
                 }
             }
-            self.perform(cx);
+            self.perform(turn);
         }
         worked
     }
 
-    pub(super) fn close_udp(&mut self) {
+    pub(super) fn close_udp(&mut self, net: &mut SharedNet) {
         self.unsent_before = self.unsent();
-        self.udp = None;
+        if let Some((_, Udp::Shared(slot))) = self.udp.take() {
+            net.detach(slot);
+        }
     }
 
-    fn udp_failed(&mut self, at: std::time::Instant, id: UdpId, error: &io::Error) {
-        self.close_udp();
+    fn udp_failed(
+        &mut self,
+        net: &mut SharedNet,
+        at: std::time::Instant,
+        id: UdpId,
+        error: &io::Error,
+    ) {
+        self.close_udp(net);
         tracing::debug!(%error, "the UDP socket is of no use");
         self.session.udp_failed(at, id);
     }

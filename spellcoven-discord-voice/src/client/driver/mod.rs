@@ -1,33 +1,45 @@
-//! The one task of a client: session, sockets, timer and orders in one loop.
+//! One client: session, sockets, timer and orders, looked at in turns.
 
 mod inputs;
 mod outputs;
 
-use std::{
-    collections::VecDeque,
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{collections::VecDeque, io, sync::Arc, task::Context};
 
-use tokio::{
-    sync::oneshot,
-    task::JoinHandle,
-    time::{Instant, Sleep},
-};
+use tokio::{sync::oneshot, time::Instant};
 
-use super::{DiscordRtcClientBuilder, ReceiveMode, link::Link, port::Port, shared::Shared};
+use super::{
+    DiscordRtcClientBuilder, ReceiveMode,
+    link::Link,
+    pool::{Jobs, SharedNet, Slot},
+    port::Port,
+    shared::Shared,
+};
 use crate::{
-    BoxFuture, ConnectError, ConnectionState, DatagramSocket, Signalling, UdpOptions,
-    VoiceConnector,
+    BoxFuture, CallError, ConnectError, ConnectionState, DatagramSocket, EndReason, GuildMarker,
+    Id, Signalling, UdpOptions, VoiceConnector, VoiceEvent, VoiceStateRequest,
     session::{LinkId, MlsDone, Session, UdpId},
 };
 
-/// Larger than any datagram of voice, whose packets stay under an Ethernet frame.
-const DATAGRAM_SIZE: usize = 2048;
+/// What all clients of a shard share, and which of them has its turn.
+pub(super) struct Turn<'a, 'c> {
+    /// Wakes this client and no other.
+    pub(super) cx: &'a mut Context<'c>,
+    pub(super) call: usize,
+    pub(super) net: &'a mut SharedNet,
+    pub(super) jobs: &'a Jobs,
+    /// Room for a datagram.
+    pub(super) buffer: &'a mut [u8],
+}
+
+impl Turn<'_, '_> {
+    /// What was begun just now is polled by a look, and whoever has its turn by the time or a datagram gets none.
+    fn look_again(&self) {
+        self.cx.waker().wake_by_ref();
+    }
+}
 
 pub(super) struct Driver {
+    guild_id: Id<GuildMarker>,
     session: Session,
     shared: Arc<Shared>,
     signalling: Option<Box<dyn Signalling>>,
@@ -37,9 +49,7 @@ pub(super) struct Driver {
     /// Saying goodbye on earlier connections.
     closing: VecDeque<BoxFuture<'static, ()>>,
     udp: Option<(UdpId, Udp)>,
-    job: Option<JoinHandle<MlsDone>>,
-    timer: Pin<Box<Sleep>>,
-    buffer: Box<[u8; DATAGRAM_SIZE]>,
+    job: Option<oneshot::Receiver<MlsDone>>,
     connecting: VecDeque<oneshot::Sender<Result<(), ConnectError>>>,
     leaving: VecDeque<Vec<oneshot::Sender<()>>>,
     self_mute: bool,
@@ -53,25 +63,18 @@ pub(super) struct Driver {
     unsent_before: u64,
 }
 
-/// However the task ends, whoever waits for it is told.
-struct End(Arc<Shared>);
-
-impl Drop for End {
-    fn drop(&mut self) {
-        self.0.end();
-    }
-}
-
 enum Udp {
     Opening(BoxFuture<'static, io::Result<Box<dyn DatagramSocket>>>),
     Open(Port),
+    /// A place on a socket of the shard.
+    Shared(Slot),
 }
 
 impl Driver {
-    /// Must be called within a runtime.
     pub(super) fn new(builder: DiscordRtcClientBuilder, shared: Arc<Shared>) -> Self {
         let now = Instant::now();
         Self {
+            guild_id: builder.session.guild_id,
             self_mute: builder.session.self_mute,
             self_deaf: builder.session.self_deaf,
             session: Session::new(builder.session, now.into_std()),
@@ -87,8 +90,6 @@ impl Driver {
             closing: VecDeque::new(),
             udp: None,
             job: None,
-            timer: Box::pin(tokio::time::sleep_until(now)),
-            buffer: Box::new([0; DATAGRAM_SIZE]),
             connecting: VecDeque::new(),
             leaving: VecDeque::new(),
             leave_by: None,
@@ -98,39 +99,89 @@ impl Driver {
         }
     }
 
-    pub(super) async fn run(mut self) {
-        let _end = End(Arc::clone(&self.shared));
-        while !self.finished() {
-            std::future::poll_fn(|cx| self.poll_turn(cx)).await;
-        }
-        self.publish(Instant::now());
-    }
-
-    fn finished(&self) -> bool {
+    /// Whether there is nothing left to do: the last handle is gone, and the client has left.
+    pub(super) fn is_finished(&self, now: Instant) -> bool {
         self.leave_by.is_some_and(|by| {
             let left = self.session.state() == ConnectionState::Disconnected
                 && self.closing.is_empty()
                 && self.link.is_none();
-            left || Instant::now() >= by
+            left || now >= by
         })
     }
 
-    /// Looks at everything once, the pace of the audio first, and takes a bounded number of things from each, so that
-    /// none keeps another waiting. Ready when something was done.
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let now = Instant::now();
-        let mut worked = self.poll_timer(cx, now);
-        worked |= self.poll_orders(cx, now);
-        worked |= self.poll_signalling(cx, now);
-        worked |= self.poll_job(cx, now);
-        worked |= self.poll_link(cx, now);
-        worked |= self.poll_udp(cx, now);
-        worked |= self.poll_closing(cx);
-        if worked {
-            self.perform(cx);
-            self.publish(now);
-            return Poll::Ready(());
+    /// When [`timeout`](Self::timeout) is to be called.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let session = self.session.poll_timeout().map(Instant::from_std);
+        match (session, self.leave_by) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
         }
-        Poll::Pending
+    }
+
+    /// The time has come: the beat of the audio above all.
+    pub(super) fn timeout(&mut self, turn: &mut Turn<'_, '_>, now: Instant) {
+        self.session.timeout(now.into_std());
+        self.perform(turn);
+        self.publish(now);
+    }
+
+    /// Looks at everything but the time once, and takes a bounded number of things from each, so that none keeps another
+    /// waiting, or another client. `true` when something was done: then there may be more to do.
+    pub(super) fn look(&mut self, turn: &mut Turn<'_, '_>, now: Instant) -> bool {
+        let mut worked = self.poll_orders(turn, now);
+        worked |= self.poll_signalling(turn, now);
+        worked |= self.poll_job(turn, now);
+        worked |= self.poll_link(turn, now);
+        worked |= self.poll_udp(turn, now);
+        worked |= self.poll_closing(turn.cx);
+        if worked {
+            self.perform(turn);
+            self.publish(now);
+        }
+        worked
+    }
+
+    /// A datagram that came by the shard's socket.
+    pub(super) fn datagram(&mut self, turn: &mut Turn<'_, '_>, now: Instant, datagram: &mut [u8]) {
+        if let Some((id, Udp::Shared(_))) = self.udp {
+            self.session.datagram(now.into_std(), id, datagram);
+            self.perform(turn);
+            self.publish(now);
+        }
+    }
+
+    /// A datagram was not sent by the shard's socket.
+    pub(super) fn count_unsent(&mut self) {
+        self.unsent_before += 1;
+    }
+
+    /// The client is done: the view stays as it is then.
+    pub(super) fn end(&mut self, net: &mut SharedNet, now: Instant) {
+        self.close_udp(net);
+        self.publish(now);
+    }
+
+    /// Something that the embedder gave has panicked, and what is in here may be amiss: the call ends, as well as that
+    /// is still possible.
+    pub(super) fn crashed(&mut self, net: &mut SharedNet) {
+        self.close_udp(net);
+        self.shared.view(|view| {
+            view.channel = None;
+            view.participants.clear();
+            view.privacy_code = None;
+        });
+        let reason = EndReason::Failed(CallError::Panicked);
+        self.shared.tell(&VoiceEvent::Ended(reason));
+        if let Some(signalling) = &mut self.signalling {
+            // Nobody is there to hear of an error.
+            let _ = signalling.update(VoiceStateRequest::new(self.guild_id, None));
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // However it comes about, whoever waits is told.
+        self.shared.end();
     }
 }

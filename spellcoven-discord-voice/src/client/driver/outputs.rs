@@ -1,19 +1,19 @@
 //! What goes out: what the session asks for, and the view that handles read.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
-    task::Context,
     time::Duration,
 };
 
 use async_tungstenite::tungstenite::Message;
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
-use super::{Driver, Udp};
+use super::{Driver, Turn, Udp};
 use crate::{
     SignalError, VoiceEvent, VoiceStateRequest,
     client::{VoiceStats, link::Link, shared::View},
-    session::{Action, LinkId, MlsJob},
+    session::{Action, LinkId, MlsJob, UdpId},
 };
 
 /// Goodbyes at a time; of more the oldest is cut short.
@@ -22,15 +22,11 @@ const STATS_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Driver {
     /// Does what the session asks for, until it asks for nothing more.
-    pub(super) fn perform(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn perform(&mut self, turn: &mut Turn<'_, '_>) {
         while let Some(action) = self.session.poll() {
             match action {
                 Action::Datagram { id, bytes } => {
-                    if let Some((open, Udp::Open(port))) = &mut self.udp
-                        && *open == id
-                    {
-                        port.send(cx, &bytes);
-                    }
+                    self.send_datagram(turn, id, &bytes);
                     self.session.recycle(bytes);
                 }
                 Action::Audio(frame) => self.shared.hear(&frame),
@@ -40,20 +36,19 @@ impl Driver {
                 Action::OpenLink { id, url } => {
                     let link = Link::dial(Arc::clone(&self.connector), url);
                     self.link = Some((id, link));
+                    turn.look_again();
                 }
-                Action::CloseLink { id, code } => self.close_link(id, code),
-                Action::OpenUdp { id, remote } => {
-                    let connector = Arc::clone(&self.connector);
-                    let options = self.udp_options;
-                    let opening = Box::pin(async move { connector.udp(remote, options).await });
-                    self.udp = Some((id, Udp::Opening(opening)));
+                Action::CloseLink { id, code } => {
+                    self.close_link(id, code);
+                    turn.look_again();
                 }
+                Action::OpenUdp { id, remote } => self.open_udp(turn, id, remote),
                 Action::CloseUdp { id } => {
                     if self.udp.as_ref().is_some_and(|(open, _)| *open == id) {
-                        self.close_udp();
+                        self.close_udp(turn.net);
                     }
                 }
-                Action::Job(job) => self.start(job),
+                Action::Job(job) => self.start(turn, job),
                 Action::Event(event) => self.tell(event),
                 Action::Connected(result) => {
                     self.stale = true;
@@ -74,8 +69,35 @@ impl Driver {
         }
         // What was sent is written in the same turn.
         if let Some((_, link)) = &mut self.link {
-            link.flush(cx);
+            link.flush(turn.cx);
         }
+    }
+
+    fn send_datagram(&mut self, turn: &mut Turn<'_, '_>, id: UdpId, datagram: &[u8]) {
+        match &mut self.udp {
+            Some((open, Udp::Shared(slot))) if *open == id => {
+                if !turn.net.send(*slot, turn.call, datagram) {
+                    self.unsent_before += 1;
+                }
+            }
+            Some((open, Udp::Open(port))) if *open == id => port.send(turn.cx, datagram),
+            _ => {}
+        }
+    }
+
+    fn open_udp(&mut self, turn: &mut Turn<'_, '_>, id: UdpId, remote: SocketAddr) {
+        let options = self.udp_options;
+        if self.connector.is_plain_udp()
+            && let Some((slot, local)) = turn.net.attach(turn.call, remote, options)
+        {
+            self.udp = Some((id, Udp::Shared(slot)));
+            let now = Instant::now().into_std();
+            return self.session.udp_opened(now, id, local);
+        }
+        let connector = Arc::clone(&self.connector);
+        let opening = Box::pin(async move { connector.udp(remote, options).await });
+        self.udp = Some((id, Udp::Opening(opening)));
+        turn.look_again();
     }
 
     fn send(&mut self, id: LinkId, message: Message) {
@@ -109,12 +131,16 @@ impl Driver {
         }
     }
 
-    fn start(&mut self, job: MlsJob) {
+    fn start(&mut self, turn: &mut Turn<'_, '_>, job: MlsJob) {
         let span = tracing::Span::current();
         // A commit for a large call takes some 100 ms of CPU; the pace of the audio must not wait for it.
-        self.job = Some(tokio::task::spawn_blocking(move || {
-            span.in_scope(|| job.run())
-        }));
+        let (reply, done) = oneshot::channel();
+        self.job = Some(done);
+        turn.jobs.run(move || {
+            // Nobody may be waiting any more.
+            let _ = reply.send(span.in_scope(|| job.run()));
+        });
+        turn.look_again();
     }
 
     fn tell(&mut self, event: VoiceEvent) {

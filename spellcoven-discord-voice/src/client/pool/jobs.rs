@@ -1,0 +1,140 @@
+//! Work that may take 100 ms of CPU, on few threads.
+
+use std::{
+    collections::VecDeque,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::runtime::Handle;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Jobs run in the order in which they come, on so many threads at most. The threads are tokio's blocking ones, taken
+/// while there is work: none is idle for it, and a paused clock does not run ahead of a job.
+///
+/// A call has one job at a time and a client waits for each verification code, so what waits is bounded by the calls
+/// and the futures that there are.
+#[derive(Clone)]
+pub(in crate::client) struct Jobs(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    threads: usize,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Job>,
+    running: usize,
+}
+
+/// A thread's turn, counted down even where the runtime ends before it begins.
+struct Turn {
+    shared: Arc<Shared>,
+    over: bool,
+}
+
+impl Jobs {
+    pub(in crate::client) fn new(threads: usize) -> Self {
+        Self(Arc::new(Shared {
+            state: Mutex::default(),
+            threads: threads.max(1),
+        }))
+    }
+
+    /// Must be called within a runtime. A job that panics is lost, and nothing else.
+    pub(in crate::client) fn run(&self, job: impl FnOnce() + Send + 'static) {
+        let mut state = self.0.lock();
+        state.waiting.push_back(Box::new(job));
+        if state.running >= self.0.threads {
+            return;
+        }
+        state.running += 1;
+        drop(state);
+        let turn = Turn {
+            shared: Arc::clone(&self.0),
+            over: false,
+        };
+        Handle::current().spawn_blocking(move || turn.work());
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn {
+    fn work(mut self) {
+        while let Some(job) = self.next() {
+            if std::panic::catch_unwind(AssertUnwindSafe(job)).is_err() {
+                tracing::error!("a job has panicked");
+            }
+        }
+    }
+
+    fn next(&mut self) -> Option<Job> {
+        let mut state = self.shared.lock();
+        let job = state.waiting.pop_front();
+        if job.is_none() {
+            // Under the same lock, so that no job comes between.
+            state.running = state.running.saturating_sub(1);
+            self.over = true;
+        }
+        job
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if !self.over {
+            let mut state = self.shared.lock();
+            state.running = state.running.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_run_at_a_time_than_there_are_threads_and_all_run() {
+        let jobs = Jobs::new(2);
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (done, mut all) = tokio::sync::mpsc::unbounded_channel();
+        for number in 0..20 {
+            let (now, most, done) = (Arc::clone(&now), Arc::clone(&most), done.clone());
+            jobs.run(move || {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(2));
+                now.fetch_sub(1, Ordering::SeqCst);
+                done.send(number).unwrap();
+            });
+        }
+        drop(done);
+        let mut numbers = Vec::new();
+        while let Some(number) = all.recv().await {
+            numbers.push(number);
+        }
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..20).collect::<Vec<_>>());
+        assert!(most.load(Ordering::SeqCst) <= 2);
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_takes_no_thread_with_it() {
+        let jobs = Jobs::new(1);
+        jobs.run(|| panic!("wanted by the test"));
+        let (done, ran) = tokio::sync::oneshot::channel();
+        jobs.run(move || done.send(()).unwrap());
+        ran.await.unwrap();
+    }
+}

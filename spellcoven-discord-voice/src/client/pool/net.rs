@@ -1,0 +1,309 @@
+//! UDP sockets that several calls share, so that datagrams of several calls go in one system call.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use futures_util::task::AtomicWaker;
+use tokio::net::UdpSocket;
+
+use super::wakes::{Places, Wakes};
+use crate::{
+    UdpOptions,
+    net::{BATCH, Incoming, Outgoing, shared_udp},
+};
+
+/// Calls on one socket. The system's receive buffer (some 200 to 550 small datagrams by default on Linux) is shared by
+/// them, and with so many there is room for a pause of 200 ms; a call of [`BATCH`] is full.
+const CALLS: usize = 32;
+/// Sockets of which each serves one call with the same voice server, for the datagrams of a socket are told apart by
+/// where they come from. Further calls with that server get connected sockets of their own.
+const SAME_REMOTE: usize = 8;
+/// Datagrams that wait for a socket that takes none; of more, the newest are dropped.
+const MAX_OUTGOING: usize = 256;
+/// Looks at one socket in a row.
+pub(super) const LOOKS: usize = 4;
+/// Errors in a row after which a socket is no more listened to.
+const MAX_ERRORS: u32 = 64;
+
+/// A shared socket and the remote address that is this call's there.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::client) struct Slot {
+    port: usize,
+    remote: SocketAddr,
+}
+
+/// All shared sockets of one shard.
+pub(in crate::client) struct SharedNet {
+    ports: Vec<Option<Port>>,
+    wakes: Wakes,
+    /// Those with something to send.
+    dirty: Vec<usize>,
+    /// Whose datagrams were not sent, once for each.
+    unsent: Vec<usize>,
+    enabled: bool,
+}
+
+struct Port {
+    socket: UdpSocket,
+    options: UdpOptions,
+    is_v4: bool,
+    /// By the remote address. Nothing ever goes through it in order.
+    calls: HashMap<SocketAddr, usize>,
+    outgoing: Vec<Entry>,
+    bytes: Vec<u8>,
+    waker: Waker,
+    dirty: bool,
+    errors: u32,
+}
+
+struct Entry {
+    to: SocketAddr,
+    call: usize,
+    length: usize,
+}
+
+impl SharedNet {
+    pub(super) fn new(task: Arc<AtomicWaker>, enabled: bool) -> Self {
+        Self {
+            ports: Vec::new(),
+            wakes: Wakes::new(task),
+            dirty: Vec::new(),
+            unsent: Vec::new(),
+            enabled,
+        }
+    }
+
+    /// A place on a shared socket and its local address; `None` where the call does better with one of its own.
+    pub(in crate::client) fn attach(
+        &mut self,
+        call: usize,
+        remote: SocketAddr,
+        options: UdpOptions,
+    ) -> Option<(Slot, SocketAddr)> {
+        if !self.enabled {
+            return None;
+        }
+        let mut taken = 0;
+        let mut free = None;
+        for (place, port) in self.ports.iter().enumerate() {
+            let Some(port) = port else {
+                continue;
+            };
+            if port.is_v4 != remote.is_ipv4() || port.options != options {
+                continue;
+            }
+            if port.calls.contains_key(&remote) {
+                taken += 1;
+            } else if port.calls.len() < CALLS && free.is_none() {
+                free = Some(place);
+            }
+        }
+        if taken >= SAME_REMOTE {
+            return None;
+        }
+        let place = match free {
+            Some(place) => place,
+            None => self.open(remote, options)?,
+        };
+        let port = self.ports.get_mut(place)?.as_mut()?;
+        let local = port.socket.local_addr().ok()?;
+        port.calls.insert(remote, call);
+        let slot = Slot {
+            port: place,
+            remote,
+        };
+        Some((slot, local))
+    }
+
+    fn open(&mut self, remote: SocketAddr, options: UdpOptions) -> Option<usize> {
+        let socket = shared_udp(remote, options)
+            .inspect_err(|error| tracing::debug!(%error, "no shared UDP socket"))
+            .ok()?;
+        let place = self
+            .ports
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or_else(|| {
+                self.ports.push(None);
+                self.ports.len() - 1
+            });
+        let waker = self.wakes.waker(place);
+        // It is looked at once, which registers the waker.
+        self.wakes.mark(place);
+        *self.ports.get_mut(place)? = Some(Port {
+            socket,
+            options,
+            is_v4: remote.is_ipv4(),
+            calls: HashMap::new(),
+            outgoing: Vec::new(),
+            bytes: Vec::new(),
+            waker,
+            dirty: false,
+            errors: 0,
+        });
+        Some(place)
+    }
+
+    /// Gives the place up. What was to be sent goes first.
+    pub(in crate::client) fn detach(&mut self, slot: Slot) {
+        self.flush_port(slot.port);
+        let Some(entry) = self.ports.get_mut(slot.port) else {
+            return;
+        };
+        if let Some(port) = entry {
+            port.calls.remove(&slot.remote);
+            if port.calls.is_empty() {
+                *entry = None;
+            }
+        }
+    }
+
+    /// Has a datagram sent with the next [`flush`](Self::flush). `false`: it was dropped.
+    pub(in crate::client) fn send(&mut self, slot: Slot, call: usize, datagram: &[u8]) -> bool {
+        let Some(Some(port)) = self.ports.get_mut(slot.port) else {
+            return false;
+        };
+        if port.outgoing.len() >= MAX_OUTGOING {
+            return false;
+        }
+        port.outgoing.push(Entry {
+            to: slot.remote,
+            call,
+            length: datagram.len(),
+        });
+        port.bytes.extend_from_slice(datagram);
+        if !port.dirty {
+            port.dirty = true;
+            self.dirty.push(slot.port);
+        }
+        if port.outgoing.len() == BATCH {
+            self.flush_port(slot.port);
+        }
+        true
+    }
+
+    /// Sends what waits, as far as the system takes it.
+    pub(super) fn flush(&mut self) {
+        while let Some(place) = self.dirty.pop() {
+            if let Some(Some(port)) = self.ports.get_mut(place) {
+                port.dirty = false;
+            }
+            self.flush_port(place);
+        }
+    }
+
+    fn flush_port(&mut self, place: usize) {
+        if let Some(Some(port)) = self.ports.get_mut(place) {
+            port.flush(&mut self.unsent);
+        }
+    }
+
+    /// Whose datagrams were not sent, once for each datagram.
+    pub(super) fn take_unsent(&mut self) -> Option<usize> {
+        self.unsent.pop()
+    }
+
+    /// How many words of sockets there are, for [`woken`](Self::woken).
+    pub(super) fn words(&self) -> usize {
+        self.wakes.words()
+    }
+
+    /// The sockets of a word that were woken since.
+    pub(super) fn woken(&self, word: usize) -> Places {
+        self.wakes.take(word)
+    }
+
+    /// Looks at a socket that was woken: what waited is sent, what has come is taken. Call it so long as it gives `true`,
+    /// each time after what is in `incoming` was dealt with, at most [`LOOKS`] times.
+    pub(super) fn receive(&mut self, place: usize, incoming: &mut Incoming) -> bool {
+        incoming.clear();
+        let Some(Some(port)) = self.ports.get_mut(place) else {
+            return false;
+        };
+        port.flush(&mut self.unsent);
+        port.receive(incoming)
+    }
+
+    /// Looks at a socket again in the next round.
+    pub(super) fn again(&self, place: usize) {
+        self.wakes.mark(place);
+    }
+
+    /// Whose datagrams from there are.
+    pub(super) fn call_of(&self, place: usize, from: SocketAddr) -> Option<usize> {
+        let port = self.ports.get(place)?.as_ref()?;
+        port.calls.get(&from).copied()
+    }
+}
+
+impl Port {
+    fn flush(&mut self, unsent: &mut Vec<usize>) {
+        let (mut first, mut begin) = (0, 0);
+        while first < self.outgoing.len() {
+            let entries = self.outgoing.get(first..).unwrap_or_default();
+            let mut rest = self.bytes.get(begin..).unwrap_or_default();
+            let datagrams = entries.iter().map_while(move |entry| {
+                let (bytes, after) = rest.split_at_checked(entry.length)?;
+                rest = after;
+                Some(Outgoing {
+                    to: entry.to,
+                    bytes,
+                })
+            });
+            let done = match crate::net::send(&self.socket, datagrams) {
+                Ok(sent) => sent.max(1),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let mut cx = Context::from_waker(&self.waker);
+                    match self.socket.poll_send_ready(&mut cx) {
+                        Poll::Ready(Ok(())) => continue,
+                        _ => break,
+                    }
+                }
+                Err(error) => {
+                    // The session learns from its pings, if it goes on like that.
+                    tracing::trace!(%error, "a datagram was not sent");
+                    unsent.extend(entries.first().map(|entry| entry.call));
+                    1
+                }
+            };
+            begin += entries
+                .iter()
+                .take(done)
+                .map(|entry| entry.length)
+                .sum::<usize>();
+            first += done;
+        }
+        self.outgoing.drain(..first.min(self.outgoing.len()));
+        self.bytes.drain(..begin.min(self.bytes.len()));
+    }
+
+    /// `true` if there may be more.
+    fn receive(&mut self, incoming: &mut Incoming) -> bool {
+        loop {
+            match crate::net::receive(&self.socket, incoming) {
+                Ok(()) => {
+                    self.errors = 0;
+                    return true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let mut cx = Context::from_waker(&self.waker);
+                    match self.socket.poll_recv_ready(&mut cx) {
+                        Poll::Ready(Ok(())) => {}
+                        _ => return false,
+                    }
+                }
+                // An ICMP answer to some datagram of some call: the next look may bring something.
+                Err(error) => {
+                    tracing::debug!(%error, "receiving failed");
+                    self.errors += 1;
+                    return self.errors < MAX_ERRORS;
+                }
+            }
+        }
+    }
+}
