@@ -13,6 +13,29 @@ mod proof_support;
 #[path = "api/support.rs"]
 mod support;
 
+/// Whether the clients of these modules are in a pool.
+#[cfg(feature = "gateway")]
+const POOLED: bool = false;
+
+/// The tests of clients again, with all clients of a test in one pool.
+#[cfg(feature = "gateway")]
+#[path = "api"]
+mod pooled {
+    const POOLED: bool = true;
+
+    #[path = "client.rs"]
+    mod client;
+    #[cfg(feature = "opus")]
+    #[path = "client_audio.rs"]
+    mod client_audio;
+    #[path = "client_faults.rs"]
+    mod client_faults;
+    #[path = "client_policy.rs"]
+    mod client_policy;
+    #[path = "support.rs"]
+    mod support;
+}
+
 #[path = "api/audio_support.rs"]
 mod audio_support;
 #[cfg(feature = "opus")]
@@ -48,6 +71,9 @@ mod client_net;
 #[cfg(feature = "gateway")]
 #[path = "api/client_policy.rs"]
 mod client_policy;
+#[cfg(feature = "gateway")]
+#[path = "api/client_pool.rs"]
+mod client_pool;
 #[path = "api/client_promises.rs"]
 mod client_promises;
 #[cfg(feature = "gateway")]

@@ -9,7 +9,7 @@ use spellcoven_discord_voice::{
 };
 use tokio::time::Instant;
 
-use crate::support::{Counted, Room, channel_id, event, places, plain, raw};
+use super::support::{Counted, Room, channel_id, event, places, plain, raw};
 
 #[tokio::test(start_paused = true)]
 async fn what_one_says_the_other_hears_end_to_end_encrypted() {

@@ -8,7 +8,7 @@ use spellcoven_discord_voice::{
     NextFrame, OpusEncoder, ReceiveMode, Sound,
 };
 
-use crate::support::{Member, Room, places, plain};
+use super::support::{Member, Room, places, plain};
 
 /// A frequency for each ear, for ever.
 struct Tone {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use spellcoven_discord_sim::{ChannelId, VoiceFault};
 use spellcoven_discord_voice::{ConnectionState, EndReason, EventStream, VoiceEvent, VoiceTrouble};
 
-use crate::support::{Counted, Member, Room, channel_id, event, places, plain, raw};
+use super::support::{Counted, Member, Room, channel_id, event, places, plain, raw};
 
 /// Alice talks and Bob listens; the two have each other's keys.
 async fn call(seed: u64) -> (Room, Member, Member) {

@@ -19,7 +19,7 @@ use spellcoven_discord_voice::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::support::{Counted, Room, ToSim, channel_id, event, places, plain, raw};
+use super::support::{Counted, Room, ToSim, channel_id, event, places, plain, raw};
 
 fn without_dave(builder: SimBuilder) -> SimBuilder {
     builder.settings(|settings| {

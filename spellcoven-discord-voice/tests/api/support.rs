@@ -15,8 +15,11 @@ use spellcoven_discord_sim::{Bot, ChannelId, GuildId, Sim, SimBuilder, VoicePort
 use spellcoven_discord_voice::{
     AudioSource, AudioStream, BoxFuture, ChannelMarker, DatagramSocket, DiscordRtcClient,
     DiscordRtcClientBuilder, EventStream, GuildMarker, Id, NextFrame, OpusFrame, ReceiveMode,
-    UdpOptions, UserMarker, VoiceConnector, VoiceEvent, VoiceRouter, VoiceStream,
+    UdpOptions, UserMarker, VoiceConnector, VoiceEvent, VoicePool, VoiceRouter, VoiceStream,
 };
+
+/// These tests are there twice: each client on a task of its own, and all of a room in a pool.
+const POOLED: bool = super::POOLED;
 
 /// Each dial is a pipe into the simulator, each UDP socket a port of it.
 #[derive(Clone)]
@@ -82,6 +85,8 @@ pub(crate) struct Room {
     pub(crate) guild: GuildId,
     pub(crate) channel: ChannelId,
     pub(crate) seed: u64,
+    /// What drives the clients, if they have no task of their own each.
+    pool: Option<VoicePool>,
     made: u64,
 }
 
@@ -111,6 +116,7 @@ impl Room {
             guild,
             channel,
             seed,
+            pool: POOLED.then(|| VoicePool::builder().shards(2).build()),
             made: 0,
         }
     }
@@ -147,6 +153,10 @@ impl Room {
         let builder = DiscordRtcClient::builder(guild_id, user_id, router.signalling(guild_id))
             .connector(ToSim(self.sim.clone()))
             .seed(self.seed * 1000 + self.made);
+        let builder = match &self.pool {
+            Some(pool) => builder.pool(pool),
+            None => builder,
+        };
         Member {
             bot,
             user_id,

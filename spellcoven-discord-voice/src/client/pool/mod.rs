@@ -12,11 +12,11 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use self::shard::{Inbox, Shard};
 pub(super) use self::{
     jobs::Jobs,
     net::{SharedNet, Slot},
 };
-use self::shard::{Inbox, Shard};
 use super::driver::Driver;
 
 /// Threads for work on keys, where nobody says otherwise.
@@ -94,7 +94,9 @@ impl VoicePool {
     /// How many clients it has at the moment, over all shards.
     pub fn clients(&self) -> usize {
         let shards = self.0.shards.iter();
-        shards.map(|inbox| inbox.calls.load(Ordering::Relaxed)).sum()
+        shards
+            .map(|inbox| inbox.calls.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// Gives the client to the shard that has the fewest.

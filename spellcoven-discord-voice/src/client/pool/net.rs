@@ -307,3 +307,112 @@ impl Port {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{net::Ipv4Addr, time::Duration};
+
+    use super::*;
+
+    async fn there() -> (UdpSocket, SocketAddr) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        (socket, address)
+    }
+
+    fn net() -> SharedNet {
+        SharedNet::new(Arc::new(AtomicWaker::new()), true)
+    }
+
+    fn attach(net: &mut SharedNet, call: usize, remote: SocketAddr) -> Option<Slot> {
+        let slot = net.attach(call, remote, UdpOptions::default());
+        slot.map(|(slot, _)| slot)
+    }
+
+    async fn receive(net: &mut SharedNet, port: usize) -> Vec<(usize, Vec<u8>)> {
+        let mut incoming = Incoming::new();
+        for _ in 0..100 {
+            if net.receive(port, &mut incoming) {
+                let known = incoming
+                    .iter_mut()
+                    .filter_map(|(from, bytes)| Some((net.call_of(port, from)?, bytes.to_vec())));
+                return known.collect();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("nothing comes");
+    }
+
+    #[tokio::test]
+    async fn calls_share_a_socket_and_each_gets_what_its_server_sends() {
+        let (mut net, first, second, stranger) =
+            (net(), there().await, there().await, there().await);
+        let one = attach(&mut net, 7, first.1).unwrap();
+        let other = attach(&mut net, 9, second.1).unwrap();
+        assert_eq!(one.port, other.port);
+        assert!(net.send(one, 7, b"to the first"));
+        assert!(net.send(other, 9, b"to the second"));
+        // The runtime has to look at the socket once before it takes anything.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        net.flush();
+        let mut buffer = [0; 100];
+        let (length, here) = first.0.recv_from(&mut buffer).await.unwrap();
+        assert_eq!(&buffer[..length], b"to the first");
+        let (length, same) = second.0.recv_from(&mut buffer).await.unwrap();
+        assert_eq!((&buffer[..length], same), (&b"to the second"[..], here));
+        let here = SocketAddr::from(([127, 0, 0, 1], here.port()));
+        stranger.0.send_to(b"nobody's", here).await.unwrap();
+        second.0.send_to(b"9", here).await.unwrap();
+        first.0.send_to(b"7", here).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let came = receive(&mut net, one.port).await;
+        assert_eq!(came, [(9, b"9".to_vec()), (7, b"7".to_vec())]);
+        net.detach(one);
+        assert_eq!(net.call_of(other.port, first.1), None);
+        assert_eq!(net.call_of(other.port, second.1), Some(9));
+        net.detach(other);
+        assert!(net.ports.iter().all(Option::is_none), "it is closed");
+        assert!(!net.send(other, 9, b"too late"));
+    }
+
+    #[tokio::test]
+    async fn a_socket_serves_one_call_of_a_server_and_no_more_than_it_can() {
+        let mut net = net();
+        let remote = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let same: Vec<_> = (0..10)
+            .filter_map(|call| attach(&mut net, call, remote(5000)))
+            .map(|slot| slot.port)
+            .collect();
+        assert_eq!(same, (0..SAME_REMOTE).collect::<Vec<_>>());
+        for call in 0..CALLS - 1 {
+            let port = 6000 + u16::try_from(call).unwrap();
+            assert_eq!(attach(&mut net, call, remote(port)).unwrap().port, 0);
+        }
+        assert_eq!(attach(&mut net, 99, remote(7000)).unwrap().port, 1);
+        let sends_only = net.attach(100, remote(7001), UdpOptions::SEND_ONLY);
+        assert_eq!(sends_only.unwrap().0.port, SAME_REMOTE);
+        assert!(
+            SharedNet::new(Arc::new(AtomicWaker::new()), false)
+                .attach(0, remote(5000), UdpOptions::default())
+                .is_none()
+        );
+    }
+
+    #[tokio::test]
+    async fn what_the_system_does_not_take_is_bounded_and_counted() {
+        let (mut net, to) = (net(), there().await);
+        let slot = attach(&mut net, 3, to.1).unwrap();
+        // The runtime has not looked at the socket, so it takes nothing.
+        let taken = (0..300).filter(|_| net.send(slot, 3, b"x")).count();
+        assert_eq!(taken, MAX_OUTGOING);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        net.receive(slot.port, &mut Incoming::new());
+        assert!(net.send(slot, 3, b"x"), "there is room again");
+        // No system sends so much in a datagram.
+        let slot = attach(&mut net, 4, (Ipv4Addr::LOCALHOST, 9).into()).unwrap();
+        assert!(net.send(slot, 4, &[0; 70_000]));
+        net.flush();
+        assert_eq!(net.take_unsent(), Some(4));
+        assert_eq!(net.take_unsent(), None);
+    }
+}

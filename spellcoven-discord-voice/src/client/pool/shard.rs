@@ -88,6 +88,8 @@ pub(super) struct Shard {
     wakes: Wakes,
     timers: Timers,
     timer: Pin<Box<Sleep>>,
+    /// A deadline that the timer has said is there.
+    reached: Instant,
     net: SharedNet,
     jobs: Jobs,
     buffer: Box<[u8]>,
@@ -112,6 +114,7 @@ impl Shard {
             wakes: Wakes::new(Arc::clone(task)),
             timers: Timers::new(now.into_std()),
             timer: Box::pin(tokio::time::sleep_until(now)),
+            reached: now,
             net: SharedNet::new(Arc::clone(task), shared_sockets),
             inbox,
             jobs,
@@ -180,6 +183,8 @@ impl Shard {
 
     /// Paces the calls that are due, in the order of their deadlines.
     fn pace(&mut self, now: Instant) -> bool {
+        // The runtime's timer counts in milliseconds, and may be a little early.
+        let now = now.max(self.reached);
         let at = now.into_std();
         let mut more = false;
         while let Some((due, place)) = self.timers.first()
@@ -325,7 +330,11 @@ impl Shard {
         if self.timer.deadline() != due {
             self.timer.as_mut().reset(due);
         }
-        self.timer.as_mut().poll(cx).is_ready()
+        let is_due = self.timer.as_mut().poll(cx).is_ready();
+        if is_due {
+            self.reached = due;
+        }
+        is_due
     }
 }
 
