@@ -5,6 +5,13 @@
     clippy::panic,
     reason = "a test fails by panicking"
 )]
+#![cfg_attr(
+    feature = "gateway",
+    expect(
+        clippy::duplicate_mod,
+        reason = "some tests are there with and without a pool"
+    )
+)]
 
 #[cfg(feature = "gateway")]
 #[path = "api/proof_support.rs"]

@@ -146,8 +146,8 @@ async fn a_flood_and_a_mute_websocket_do_not_move_the_beat_of_another_call() {
     });
     // There is always something to do, so that the clock does not run by itself.
     let from = Instant::now();
-    while from.elapsed() < Duration::from_secs(2) {
-        for _ in 0..5 {
+    while from.elapsed() < Duration::from_secs(1) {
+        for _ in 0..3 {
             tokio::task::yield_now().await;
         }
         tokio::time::advance(Duration::from_millis(1)).await;
@@ -158,7 +158,7 @@ async fn a_flood_and_a_mute_websocket_do_not_move_the_beat_of_another_call() {
     assert!(malformed.malformed + malformed.not_authentic + malformed.other_media > 1000);
     let sent = quiet.sent.lock().unwrap().clone();
     let during: Vec<_> = sent.into_iter().filter(|at| *at > from).collect();
-    assert!(during.len() >= 98, "{} in 2 s", during.len());
+    assert!(during.len() >= 48, "{} in 1 s", during.len());
     for pair in during.windows(2) {
         let gap = pair[1] - pair[0];
         let off = gap.abs_diff(Duration::from_millis(20));

@@ -74,15 +74,18 @@ impl Driver {
     }
 
     fn send_datagram(&mut self, turn: &mut Turn<'_, '_>, id: UdpId, datagram: &[u8]) {
-        match &mut self.udp {
-            Some((open, Udp::Shared(slot))) if *open == id => {
-                if !turn.net.send(*slot, turn.call, datagram) {
-                    self.unsent_before += 1;
-                }
+        let Some((_, udp)) = self.udp.as_mut().filter(|(open, _)| *open == id) else {
+            return;
+        };
+        let taken = match udp {
+            Udp::Shared(slot) => turn.net.send(*slot, turn.call, datagram),
+            Udp::Open(port) => {
+                port.send(turn.cx, datagram);
+                true
             }
-            Some((open, Udp::Open(port))) if *open == id => port.send(turn.cx, datagram),
-            _ => {}
-        }
+            Udp::Opening(_) => false,
+        };
+        self.unsent_before += u64::from(!taken);
     }
 
     fn open_udp(&mut self, turn: &mut Turn<'_, '_>, id: UdpId, remote: SocketAddr) {
