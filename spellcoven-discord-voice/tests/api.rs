@@ -92,6 +92,9 @@ mod proof_calls;
 #[cfg(feature = "gateway")]
 #[path = "api/proof_faults.rs"]
 mod proof_faults;
+#[cfg(feature = "gateway")]
+#[path = "api/proof_frames.rs"]
+mod proof_frames;
 #[cfg(all(feature = "gateway", feature = "opus"))]
 #[path = "api/proof_stereo.rs"]
 mod proof_stereo;
