@@ -31,6 +31,8 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The largest message that is read. An MLS welcome of a large call has some tens of kilobytes.
 const MAX_MESSAGE: usize = 4 << 20;
+/// Most messages have some hundred bytes, and a process may have thousands of connections.
+const READ_BUFFER: usize = 1 << 10;
 /// How many messages may wait for a connection that does not take them. A healthy one takes each at once; with this many
 /// waiting it counts as dead, long before the heartbeat would tell.
 const MAX_OUTGOING: usize = 512;
@@ -63,7 +65,7 @@ impl Link {
             let uri: http::Uri = url.parse().map_err(io::Error::other)?;
             let stream = connector.dial(&uri).await?;
             let config = WebSocketConfig::default()
-                .read_buffer_size(4 << 10)
+                .read_buffer_size(READ_BUFFER)
                 .write_buffer_size(0)
                 .max_message_size(Some(MAX_MESSAGE))
                 .max_frame_size(Some(MAX_MESSAGE));

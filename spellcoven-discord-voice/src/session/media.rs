@@ -18,8 +18,8 @@ use crate::{
     udp::{Discovery, DiscoveryStep, Ping, PingStats},
 };
 
-/// Larger than any datagram that is made.
-const DATAGRAM: usize = 1500;
+/// Most datagrams that are made are smaller, and a process may have thousands of sessions; a buffer grows if need be.
+const DATAGRAM: usize = 400;
 
 /// Sending and receiving, while there are keys.
 #[derive(Debug)]

@@ -49,6 +49,9 @@ pub(crate) use crate::{
     media::ReceivedFrame,
 };
 
+/// Buffers that are kept: a beat has one datagram, and now and then a report.
+const SPARE: usize = 2;
+
 /// A client's voice connection in one guild, over its whole life: any number of calls, one after the other.
 ///
 /// Call one input method, then [`poll`](Self::poll) until it gives `None`, then wait for the next input or for
@@ -160,7 +163,7 @@ impl Session {
 
     /// The buffer of an [`Action::Datagram`] that was sent, to be used again.
     pub(crate) fn recycle(&mut self, buffer: Vec<u8>) {
-        if self.spare.len() < 4 {
+        if self.spare.len() < SPARE {
             self.spare.push(buffer);
         }
     }
