@@ -36,7 +36,8 @@ pub enum CloseReaction {
     /// The session is gone and the server still there: reconnect with backoff and identify. After five identifies for
     /// one VOICE_SERVER_UPDATE, as [`Rejoin`](Self::Rejoin).
     Identify,
-    /// The client said something wrong. One fresh identify; the second such code in the same call ends it.
+    /// The client said something wrong. One fresh identify; a second such code without 30 s of health in between ends
+    /// the call.
     IdentifyOnce,
     /// No reconnect: wait 10 s for a VOICE_STATE_UPDATE. Without a channel the call has ended; with one it is a move,
     /// and a VOICE_SERVER_UPDATE follows.

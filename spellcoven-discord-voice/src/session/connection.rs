@@ -30,6 +30,10 @@ pub(super) struct Connection {
     refused_modes: Vec<EncryptionMode>,
     /// When a call that was resumed without a key, and still has none, is begun anew.
     pub(super) stalls_at: Option<Instant>,
+    /// The own address, as the server sees it.
+    pub(super) address: Option<SocketAddr>,
+    /// When op 4 must have answered op 1.
+    pub(super) described_by: Option<Instant>,
     pub(super) udp_failures: u32,
 }
 
@@ -111,7 +115,7 @@ impl Session {
             Output::Ready(ready) => self.ready(ready, now),
             Output::Resumed => {
                 self.counts.resumes += 1;
-                self.watch_for_a_stall(now);
+                self.resumed(now);
             }
             Output::Message(incoming) => self.message(incoming, now),
             Output::Dave { op, payload } => self.dave.binary(now, op, payload),
@@ -296,7 +300,9 @@ impl Session {
                     media.sender.apply(key);
                     if !media.sender.holds() {
                         self.pacer.unhold(now);
-                        self.connection.stalls_at = None;
+                        if self.dave.has_group() {
+                            self.connection.stalls_at = None;
+                        }
                     }
                 }
             }

@@ -129,11 +129,12 @@ pub enum VoiceTrouble {
     /// The voice server did not ack a heartbeat in time: the connection is given up and resumed.
     #[error("the voice server did not answer a heartbeat in time")]
     MissedAck,
-    /// After a resume the client still has no key although others are in the call: what it had to say may be lost. A
-    /// fresh session is begun.
+    /// After a resume the client still has no key or no group although others are in the call: what it had to say may
+    /// be lost. A fresh session is begun.
     #[error("the call's keys did not come after the connection was resumed")]
     KeysMissing,
-    /// The voice server's address could not be found out or no datagram came back. It is tried again.
+    /// The voice server's address could not be found out, no datagram came back, or none has come for half a minute where
+    /// pings were answered before. It is tried again.
     #[error("the UDP path to the voice server does not work")]
     Udp,
     /// The voice server went away, and Discord has not named another one yet.

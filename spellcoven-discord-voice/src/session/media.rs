@@ -1,7 +1,7 @@
 //! The path of the media: the UDP socket, the keys, the beat, what comes and what goes.
 
 use core::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     Action, Session, UdpId,
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     dave::KeyChange,
-    gateway,
+    gateway::{self, VoiceGateway},
     media::{Outcome, Received, Receiver, SendError, Sender},
     rtp::{DatagramKind, ReportBlock},
     transport::{EncryptionMode, Opener, Sealer, TransportKey},
@@ -20,6 +20,8 @@ use crate::{
 
 /// Most datagrams that are made are smaller, and a process may have thousands of sessions; a buffer grows if need be.
 const DATAGRAM: usize = 400;
+/// For op 4 to answer op 1.
+const DESCRIPTION: Duration = Duration::from_secs(10);
 
 /// Sending and receiving, while there are keys.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ impl Connection {
         let media = self.media.as_ref();
         let report = media.map(|media| media.sender.poll_timeout());
         let waiting = media.and_then(|media| media.receiver.poll_timeout());
-        [udp, report, waiting, self.stalls_at]
+        [udp, report, waiting, self.stalls_at, self.described_by]
             .into_iter()
             .flatten()
             .min()
@@ -108,13 +110,18 @@ impl Session {
         let Some(udp) = self.connection.udp.as_mut().filter(|udp| udp.id == id) else {
             return;
         };
+        if let Stage::Known(ping) = &mut udp.stage {
+            ping.heard();
+        }
         match (DatagramKind::of(datagram), &mut udp.stage) {
             (DatagramKind::Discovery, Stage::Discovering(discovery)) => {
                 let Some(address) = discovery.handle_datagram(datagram) else {
                     return;
                 };
                 udp.stage = Stage::Known(Ping::new(now));
-                self.select_protocol(address, now);
+                self.connection.address = Some(address);
+                self.connection.described_by = Some(now + DESCRIPTION);
+                self.select_protocol(now);
                 self.settle(now);
             }
             (DatagramKind::Ping, Stage::Known(ping)) => {
@@ -143,11 +150,30 @@ impl Session {
         }
     }
 
-    fn select_protocol(&mut self, address: SocketAddr, now: Instant) {
-        if let (Some(gateway), Some(mode)) = (&mut self.gateway, self.connection.mode) {
+    /// Op 1. While the link is away it waits for [`resumed`](Self::resumed).
+    fn select_protocol(&mut self, now: Instant) {
+        if let Some(gateway) = self.gateway.as_mut().filter(|gateway| gateway.is_active())
+            && let (Some(mode), Some(address)) = (self.connection.mode, self.connection.address)
+        {
             let text = gateway::select_protocol(address.ip(), address.port(), mode.name());
             gateway.send(text, now);
         }
+    }
+
+    /// The session goes on, on a new link. What was said on the old one in its last moments may be lost.
+    pub(super) fn resumed(&mut self, now: Instant) {
+        if self.connection.media.is_none() {
+            self.select_protocol(now);
+        }
+        if let Some(Udp {
+            stage: Stage::Known(ping),
+            ..
+        }) = &mut self.connection.udp
+        {
+            // What was missed meanwhile was the network's doing, which is back.
+            ping.heard();
+        }
+        self.watch_for_a_stall(now);
     }
 
     /// Op 4: the keys of the transport, the first or new ones.
@@ -171,6 +197,7 @@ impl Session {
         for (user, ssrc) in self.people.ssrcs() {
             receiver.map(now, ssrc, user, &mut |_| {});
         }
+        self.connection.described_by = None;
         self.connection.media = Some(Media {
             sender,
             receiver,
@@ -205,12 +232,9 @@ impl Session {
             let Some(media) = &mut self.connection.media else {
                 return;
             };
-            let gate = if self.config.self_mute {
-                Gate::Muted
-            } else if media.sender.holds() {
-                Gate::Hold
-            } else {
-                Gate::Open
+            let gate = Gate {
+                muted: self.config.self_mute,
+                holds: media.sender.holds(),
             };
             let Some(step) = self.pacer.step(gate, now) else {
                 return;
@@ -285,7 +309,12 @@ impl Session {
                 },
                 Stage::Known(ping) => {
                     if let Some(request) = ping.handle_timeout(now) {
-                        self.datagram_of(id, &request);
+                        let link = self.gateway.as_ref();
+                        if ping.is_dead() && link.is_some_and(VoiceGateway::is_active) {
+                            self.udp_broken(now);
+                        } else {
+                            self.datagram_of(id, &request);
+                        }
                     }
                 }
             }

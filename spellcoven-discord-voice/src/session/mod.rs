@@ -142,6 +142,7 @@ impl Session {
         self.people
             .timeout(now, |event| actions.push_back(Action::Event(event)));
         self.stall_timeout(now);
+        self.description_timeout(now);
         self.signal_timeout(now);
         if let Some(gateway) = &mut self.gateway {
             gateway.timeout(now);

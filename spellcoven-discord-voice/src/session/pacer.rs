@@ -55,12 +55,11 @@ pub(super) enum Step {
 
 /// Whether frames may go out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Gate {
-    Open,
-    /// No key: keep them for a while.
-    Hold,
-    /// Muted: throw them away.
-    Muted,
+pub(super) struct Gate {
+    /// Throw the source's frames away. Silence is sent all the same.
+    pub(super) muted: bool,
+    /// No key: keep frames and silence for a while.
+    pub(super) holds: bool,
 }
 
 #[derive(Default)]
@@ -190,28 +189,23 @@ impl Pacer {
         }
         let fresh = self.pull();
         let mut length = fresh.as_ref().map_or(TICK, duration);
-        match gate {
-            Gate::Muted => {
-                self.stats.muted += u64::from(fresh.is_some());
-                self.drop_held();
+        if gate.muted {
+            self.stats.muted += u64::from(fresh.is_some());
+            self.drop_held();
+        } else if gate.holds {
+            self.held.extend(fresh.map(|frame| (due, frame)));
+            self.drop_old(due);
+        } else if self.held.is_empty() {
+            if let Some(frame) = fresh {
+                self.send(frame, due);
+                return length;
             }
-            Gate::Hold => {
-                self.held.extend(fresh.map(|frame| (due, frame)));
-                self.drop_old(due);
-            }
-            Gate::Open if self.held.is_empty() => {
-                if let Some(frame) = fresh {
-                    self.send(frame, due);
-                    return length;
-                }
-            }
-            Gate::Open => {
-                self.held.extend(fresh.map(|frame| (due, frame)));
-                if let Some((_, frame)) = self.held.pop_front() {
-                    length = duration(&frame);
-                    self.send(frame, due);
-                    return length;
-                }
+        } else {
+            self.held.extend(fresh.map(|frame| (due, frame)));
+            if let Some((_, frame)) = self.held.pop_front() {
+                length = duration(&frame);
+                self.send(frame, due);
+                return length;
             }
         }
         self.pause(gate, due);
@@ -242,15 +236,14 @@ impl Pacer {
 
     /// A slot in which no frame goes out.
     fn pause(&mut self, gate: Gate, due: Instant) {
-        let holds = gate == Gate::Hold;
-        if self.silence_left > 0 && !holds {
+        if self.silence_left > 0 && !gate.holds {
             self.silence_left -= 1;
             self.last_sent = Some(due);
             self.steps.push_back(Step::Silence);
         } else if self.speaking && self.last_sent.is_none_or(|last| due >= last + LINGER) {
             self.speak(false);
         }
-        if self.ending && self.held.is_empty() && (holds || self.silence_left == 0) {
+        if self.ending && self.held.is_empty() && (gate.holds || self.silence_left == 0) {
             self.ending = false;
             self.steps.push_back(Step::Ended);
         }
@@ -261,7 +254,7 @@ impl Pacer {
         self.source.is_some()
             || self.ending
             || !self.held.is_empty()
-            || (self.silence_left > 0 && gate != Gate::Hold)
+            || (self.silence_left > 0 && !gate.holds)
     }
 
     fn speak(&mut self, speaking: bool) {

@@ -36,14 +36,18 @@ impl Session {
 
     /// A cut may have swallowed what this client had to say about its keys, and the server replays only its own side.
     pub(super) fn watch_for_a_stall(&mut self, now: Instant) {
-        let holds = self
-            .connection
-            .media
-            .as_ref()
-            .is_some_and(|media| media.sender.holds());
-        if holds && self.dave.active_version() > 0 {
+        if self.is_without_keys() {
             self.connection.stalls_at = Some(now + STALL);
         }
+    }
+
+    /// Whether an encrypted call has no key to send with, or there is no group: the old key would still be there, and
+    /// new ones would never come.
+    fn is_without_keys(&self) -> bool {
+        let media = self.connection.media.as_ref();
+        media.is_some_and(|media| {
+            self.dave.active_version() > 0 && (media.sender.holds() || !self.dave.has_group())
+        })
     }
 
     pub(super) fn stall_timeout(&mut self, now: Instant) {
@@ -52,10 +56,24 @@ impl Session {
         }
         self.connection.stalls_at = None;
         if !self.people.is_empty()
+            && self.is_without_keys()
             && let Some(gateway) = &mut self.gateway
         {
             gateway.identify_again(now);
             self.trouble(VoiceTrouble::KeysMissing);
+        }
+    }
+
+    /// Op 1 or its answer was lost, or the server has none: a fresh session asks again.
+    pub(super) fn description_timeout(&mut self, now: Instant) {
+        if self.connection.described_by.is_none_or(|by| by > now) {
+            return;
+        }
+        self.drop_session();
+        let why = "no Session Description within 10 s".to_owned();
+        self.trouble(VoiceTrouble::LinkFailed { why });
+        if let Some(gateway) = &mut self.gateway {
+            gateway.identify_again(now);
         }
     }
 
@@ -68,6 +86,8 @@ impl Session {
         self.connection.mode = None;
         self.connection.media = None;
         self.connection.stalls_at = None;
+        self.connection.address = None;
+        self.connection.described_by = None;
         self.pacer.stop();
     }
 

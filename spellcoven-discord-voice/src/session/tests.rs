@@ -5,6 +5,7 @@ mod calls;
 mod encryption;
 mod joining;
 mod links;
+mod lost;
 mod people;
 mod storms;
 

@@ -8,16 +8,20 @@ pub(crate) const PING_REPLY: [u8; 4] = [0x13, 0x37, 0xf0, 0x0d];
 /// Official desktop clients send something every 5 s, whatever the traffic.
 /// An answer that is not there by then counts as missing.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// So many missed in a row, half a minute without a single datagram, are a dead path.
+const DEAD: u32 = 6;
 
 /// Sends a ping every 5 s, the first at once.
 ///
-/// A missing answer is counted and nothing else: whether every voice server
-/// answers is unknown.
+/// Whether every voice server answers is unknown, so missing answers mean
+/// something only where there was one before.
 #[derive(Debug)]
 pub(crate) struct Ping {
     sequence: u32,
     next: Instant,
     outstanding: Option<Instant>,
+    /// Missed since the last datagram of any kind.
+    missed: u32,
     stats: PingStats,
 }
 
@@ -42,6 +46,7 @@ impl Ping {
             sequence: 0,
             next: now,
             outstanding: None,
+            missed: 0,
             stats: PingStats::default(),
         }
     }
@@ -59,6 +64,7 @@ impl Ping {
         }
         if self.outstanding.take().is_some() {
             self.stats.missed += 1;
+            self.missed = self.missed.saturating_add(1);
         }
         self.sequence = self.sequence.wrapping_add(1);
         self.outstanding = Some(now);
@@ -80,6 +86,16 @@ impl Ping {
         self.stats.answered += 1;
         self.stats.round_trip = Some(round_trip);
         Some(round_trip)
+    }
+
+    /// Something came from the server: the path is open.
+    pub(crate) fn heard(&mut self) {
+        self.missed = 0;
+    }
+
+    /// Whether a path that was open is not any more.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.stats.answered > 0 && self.missed >= DEAD
     }
 
     pub(crate) fn stats(&self) -> PingStats {

@@ -227,6 +227,11 @@ impl Dave {
         self.active
     }
 
+    /// Whether this client is a member of an established group.
+    pub(crate) fn has_group(&self) -> bool {
+        self.group.is_some()
+    }
+
     /// The 30 digits that all members of the present epoch have in common.
     pub(crate) fn privacy_code(&self) -> Option<&str> {
         self.group.as_ref().map(|group| group.privacy_code.as_str())

@@ -132,6 +132,7 @@ impl VoiceGateway {
             self.backoff.reset();
             self.identifies = 0;
             self.unanswered_resumes = 0;
+            self.refused = false;
             self.crashed &= self.last_code == Some(4015);
         }
     }

@@ -26,6 +26,7 @@ impl VoiceGateway {
             self.phase = Phase::Identifying { until };
             self.seq = None;
             self.waiting.clear();
+            self.speaking = None;
             self.out.push_back(Output::Identifying);
             outgoing::identify(&self.access)
         };
@@ -92,6 +93,7 @@ impl VoiceGateway {
                     self.unanswered_resumes = 0;
                     self.phase = Phase::Active { since: now };
                     self.out.push_back(Output::Resumed);
+                    self.repeat_speaking();
                     self.flush();
                 }
             }
@@ -104,6 +106,7 @@ impl VoiceGateway {
             return;
         }
         self.last_code = code;
+        self.note_uptime(now);
         let reaction = CloseReaction::to(code);
         let verdict = match reaction {
             CloseReaction::Resume => None,
@@ -126,7 +129,6 @@ impl VoiceGateway {
             CloseReaction::WaitForSignal => Some(Verdict::WaitForSignal),
             CloseReaction::Rejoin => Some(Verdict::Rejoin),
         };
-        self.note_uptime(now);
         match verdict {
             Some(verdict) => self.end(verdict),
             None => {

@@ -116,7 +116,7 @@ pub(crate) struct VoiceGateway {
     resumable: bool,
     unanswered_resumes: u32,
     identifies: u32,
-    /// A close code that blames the client has come.
+    /// A close code that blames the client has come, and there was no health since.
     refused: bool,
     /// 4015 has come.
     crashed: bool,
@@ -124,6 +124,8 @@ pub(crate) struct VoiceGateway {
     backoff: Backoff,
     last_code: Option<u16>,
     waiting: VecDeque<Waiting>,
+    /// The last op 5 of this session.
+    speaking: Option<String>,
     out: VecDeque<Output>,
 }
 
@@ -150,6 +152,7 @@ impl VoiceGateway {
             backoff: Backoff::default(),
             last_code: None,
             waiting: VecDeque::new(),
+            speaking: None,
             out: VecDeque::new(),
         };
         gateway.open(now);

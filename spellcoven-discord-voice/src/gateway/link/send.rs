@@ -19,6 +19,7 @@ impl VoiceGateway {
     /// Sends op 5. Of several that wait for a resume only the last is sent.
     pub(crate) fn send_speaking(&mut self, ssrc: u32, speaking: u32, now: Instant) {
         let text = outgoing::speaking(ssrc, speaking);
+        self.speaking = Some(text.clone());
         if self.is_active() {
             return self.send(text, now);
         }
@@ -59,6 +60,16 @@ impl VoiceGateway {
             return;
         }
         self.waiting.push_back(message);
+    }
+
+    /// Op 5 may have been lost with the link, and without one the server forwards no audio.
+    pub(super) fn repeat_speaking(&mut self) {
+        let waits = |message: &Waiting| matches!(message, Waiting::Speaking(_));
+        if !self.waiting.iter().any(waits)
+            && let Some(text) = self.speaking.clone()
+        {
+            self.out.push_back(Output::Text { id: self.id, text });
+        }
     }
 
     pub(super) fn flush(&mut self) {

@@ -42,6 +42,19 @@ impl Session {
                 };
                 return;
             }
+            None if let_in => {
+                // A rejoin of our own: the server may take as long as after a `connect`.
+                self.signal.phase = Phase::AwaitingServer {
+                    until: Some(now + (SERVER - JOIN)),
+                };
+                return;
+            }
+            None if self.config.rejoin && !self.signal.closed => {
+                // The main gateway may be down, and the request wait in its queue: it will be answered, or a new session
+                // will be told.
+                self.signal.phase = Phase::AwaitingServer { until: None };
+                return;
+            }
             _ => {}
         }
         self.leave_channel(now);
@@ -87,6 +100,8 @@ impl Session {
         }
         self.signal.rejoins += 1;
         self.leave_channel(now);
+        // The leaving waits for the main gateway as long as the joining behind it.
+        self.signal.own_leaves_until = Some(now + JOIN);
         self.signal.own = None;
         self.signal.server = None;
         self.signal.phase = Phase::Joining { until: now + JOIN };

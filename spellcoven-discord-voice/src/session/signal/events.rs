@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use twilight_model::id::{Id, marker::ChannelMarker};
 
-use super::{JOIN, Named, Own, Phase, SAME_MOVE, SIGNAL_AGAIN, WORD};
+use super::{JOIN, Named, Own, Phase, SAME_MOVE, SERVER, SIGNAL_AGAIN, WORD};
 use crate::{
     gateway::{Access, VoiceGateway},
     session::{ConnectError, EndReason, Session, VoiceEvent, VoiceTrouble},
@@ -36,6 +36,10 @@ impl Session {
                 }
             }
             Phase::Idle => {}
+            // Nobody is removed from where they are not: this late word is of a call before.
+            _ if self.signal.own.is_none() => {
+                self.signal.own_leaves = self.signal.own_leaves.saturating_sub(1);
+            }
             _ => self.end(EndReason::Removed, ConnectError::Removed, now),
         }
     }
@@ -69,6 +73,13 @@ impl Session {
         } else if let Phase::AwaitingState { .. } = self.signal.phase {
             self.signal.phase = Phase::AwaitingServer {
                 until: Some(now + WORD),
+            };
+        } else if let Phase::AwaitingServer { until: None } = self.signal.phase
+            && first
+        {
+            // The late answer to a rejoin.
+            self.signal.phase = Phase::AwaitingServer {
+                until: Some(now + SERVER),
             };
         }
         self.try_start(now);

@@ -12,7 +12,7 @@ use crate::signal::{VoiceServer, VoiceStateRequest};
 
 /// For the main gateway to answer op 4. Where the channel is full it never does.
 const JOIN: Duration = Duration::from_secs(10);
-/// For a voice server to be named, where the join was answered.
+/// For a voice server to be named from the request on, where the join was answered.
 const SERVER: Duration = Duration::from_secs(30);
 /// For the main gateway's word after 4014, 4022 or a move.
 const WORD: Duration = Duration::from_secs(10);
@@ -36,7 +36,8 @@ pub(in crate::session) enum Phase {
     Calling,
     /// 4014 or 4022 came: a VOICE_STATE_UPDATE will say whether it is over.
     AwaitingState { until: Instant },
-    /// In a channel, and no server to connect to. Without a limit where Discord said that one will come.
+    /// In a channel, and no server to connect to. Without a limit where Discord said that one will come, or where a rejoin
+    /// was not answered, as when the main gateway is down.
     AwaitingServer { until: Option<Instant> },
     /// Op 4 was sent to leave.
     Leaving { until: Instant },

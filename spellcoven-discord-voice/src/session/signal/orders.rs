@@ -26,18 +26,23 @@ impl Session {
         });
         self.signal.wanted = Some(channel);
         match self.signal.phase {
-            Phase::Idle | Phase::Leaving { .. } | Phase::Joining { .. } => {
-                self.answer_leavers();
-                self.signal.own = None;
-                self.signal.server = None;
-                self.signal.phase = Phase::Joining { until: now + JOIN };
-                self.signal.rejoins = 0;
-                self.request(Some(channel));
-            }
+            Phase::Idle | Phase::Leaving { .. } | Phase::Joining { .. } => self.join(channel, now),
+            // A rejoin waits for an answer: there is no call, either.
+            Phase::AwaitingServer { .. } if self.signal.own.is_none() => self.join(channel, now),
             _ if self.signal.is_in(channel) => {}
             _ => self.request(Some(channel)),
         }
         self.settle(now);
+    }
+
+    /// From no channel.
+    fn join(&mut self, channel: Id<ChannelMarker>, now: Instant) {
+        self.answer_leavers();
+        self.signal.own = None;
+        self.signal.server = None;
+        self.signal.phase = Phase::Joining { until: now + JOIN };
+        self.signal.rejoins = 0;
+        self.request(Some(channel));
     }
 
     /// Leaves. [`Action::Disconnected`] answers.

@@ -203,8 +203,13 @@ fn the_media_keep_their_place_over_a_resume() {
         assert_eq!(pair[1].1, pair[0].1.wrapping_add(1));
         assert_eq!(pair[1].2, pair[0].2.wrapping_add(960));
     }
-    // The server knows already that we speak.
-    assert_eq!(rig.texts(5).len(), 1);
+    // The server may not know that we speak: the first word may have been lost.
+    let speaking = rig.texts(5);
+    assert_eq!(
+        speaking.len(),
+        2,
+        "at the start, and again after the resume"
+    );
 }
 
 #[test]

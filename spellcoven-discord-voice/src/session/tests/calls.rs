@@ -4,7 +4,7 @@ use super::*;
 use crate::session::EndReason;
 
 /// Serves the link that is asked for, as a fresh session.
-fn serve_fresh(rig: &mut Rig, session: &str, token: &str, channel: u64) {
+pub(super) fn serve_fresh(rig: &mut Rig, session: &str, token: &str, channel: u64) {
     rig.open();
     let identify = rig.text_of(0);
     assert_eq!(identify["session_id"], session);

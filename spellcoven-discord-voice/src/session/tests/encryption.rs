@@ -10,6 +10,10 @@ use crate::{
 fn holding(receive: bool) -> Rig {
     let mut config = config();
     config.receive = receive;
+    holding_as(config)
+}
+
+fn holding_as(mut config: SessionConfig) -> Rig {
     config.policy = E2eePolicy::Required;
     let mut rig = Rig::new(config);
     rig.session.connect(rig.now, channel(LOBBY));
@@ -133,6 +137,19 @@ fn silence_that_announces_a_listener_waits_for_the_key_without_a_beat() {
 }
 
 #[test]
+fn a_muted_listener_is_announced_as_well() {
+    let mut config = config();
+    config.receive = true;
+    config.self_mute = true;
+    let mut rig = holding_as(config);
+    rig.pass_ms(60_000);
+    assert_eq!(rig.heard(), []);
+    key(&mut rig, 1);
+    rig.pass_ms(1_000);
+    assert_eq!(rig.heard().len(), 5);
+}
+
+#[test]
 fn a_call_that_is_not_encrypted_is_not_joined_unless_that_is_allowed() {
     let mut config = config();
     config.policy = E2eePolicy::Required;
@@ -190,6 +207,25 @@ fn keys_that_do_not_come_after_a_resume_are_asked_for_by_a_fresh_session() {
         assert_eq!(rig.closes(), expected, "alone there is no key to be had");
         assert_eq!(rig.troubles().contains(&VoiceTrouble::KeysMissing), others);
     }
+}
+
+#[test]
+fn a_group_that_was_lost_in_a_cut_is_entered_by_a_fresh_session() {
+    let mut rig = holding(false);
+    // The key is an old one's: there is no group.
+    key(&mut rig, 1);
+    rig.json(json!({"op": 11, "seq": 1, "d": {"user_ids": ["777"]}}));
+    rig.cut(None);
+    rig.next_link();
+    rig.open();
+    rig.text(HELLO);
+    rig.text(RESUMED);
+    rig.said.clear();
+    rig.pass_ms(9_999);
+    assert_eq!(rig.closes().len(), 0);
+    rig.pass_ms(1);
+    assert_eq!(rig.closes(), [1000]);
+    assert_eq!(rig.troubles(), [VoiceTrouble::KeysMissing]);
 }
 
 #[test]
