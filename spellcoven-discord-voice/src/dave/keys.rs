@@ -46,7 +46,7 @@ pub(crate) enum KeyChange {
     Receive { user: u64, ratchet: KeyRatchet },
     /// This user is not in the group any more: drop the keys now.
     Forget { user: u64 },
-    /// The call leaves end-to-end encryption: all receive keys stay good for 10 s.
+    /// The call has left end-to-end encryption: all receive keys stay good for 10 s.
     Retire,
     /// Whether frames in the clear are accepted.
     Passthrough(Passthrough),

@@ -41,9 +41,6 @@ impl Dave {
         keys: Option<KeyRatchet>,
     ) {
         let prepared = self.transitions.prepare(version, keys);
-        if version == 0 {
-            self.keys(KeyChange::Retire);
-        }
         if transition == 0 {
             self.execute(now, transition, prepared);
             return;
@@ -65,6 +62,8 @@ impl Dave {
                 self.session = None;
                 self.last_entry = None;
             }
+            // Only now: until then the others go on with the keys that there are, for however long.
+            self.keys(KeyChange::Retire);
             self.go_plain();
             self.update_passthrough(None);
             return;

@@ -58,6 +58,10 @@ impl Transitions {
             return false;
         }
         self.executed = prepared.order;
+        // Those prepared before it would change nothing any more. One whose word never came would otherwise be pending for
+        // ever.
+        self.pending
+            .retain(|_, waiting| waiting.order > prepared.order);
         self.last_executed = transition;
         true
     }

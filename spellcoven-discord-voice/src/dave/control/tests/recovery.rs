@@ -2,7 +2,11 @@
 
 use serde_json::json;
 
-use super::super::super::{frame::Opened, mls::Work, testing};
+use super::super::super::{
+    frame::{OpenFrameError, Opened},
+    mls::Work,
+    testing,
+};
 use super::super::*;
 use super::call::{Call, Client};
 
@@ -214,6 +218,30 @@ fn failures_are_no_reason_during_a_transition_or_after_transition_zero() {
     one.drain();
     one.sent_nothing();
     call.all_hear_all();
+}
+
+#[test]
+fn a_transition_whose_word_never_came_is_over_with_the_next_one() {
+    let mut call = Call::established(&[1, 2]);
+    for user in [1, 2] {
+        let client = call.client(user);
+        client.dave.config.policy = E2eePolicy::Preferred;
+        client.json(21, json!({ "protocol_version": 0, "transition_id": 9 }));
+        client.sent_json(23);
+        assert_eq!(client.open(3 - user, b"clear"), Ok(Opened::Plain));
+    }
+    // The word for it is lost.
+    call.join(3);
+    call.settle();
+    let one = call.client(1);
+    assert_eq!(one.open(2, b"clear"), Err(OpenFrameError::Plaintext));
+    one.execute(9);
+    call.all_hear_all();
+    let one = call.client(1);
+    one.dave.receivers_failing(one.now);
+    one.drain();
+    assert_eq!(one.sent_json(31), json!({ "transition_id": 2 }));
+    welcome_again(&mut call, 1, 2);
 }
 
 #[test]

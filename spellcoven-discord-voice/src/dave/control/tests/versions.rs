@@ -152,6 +152,20 @@ fn down_means_silence_where_encryption_is_required() {
 }
 
 #[test]
+fn a_way_down_that_is_not_taken_leaves_the_keys_as_they_are() {
+    let mut call = with_policy(E2eePolicy::Preferred);
+    prepare(&mut call, 10, 0);
+    call.pass(Duration::from_secs(60));
+    call.all_hear_all();
+    let last = call.client(1).seal(b"last").unwrap();
+    for user in [1, 2] {
+        call.client(user).execute(10);
+    }
+    call.pass(Duration::from_secs(9));
+    assert_eq!(call.client(2).open(1, &last), Ok(Opened::Encrypted));
+}
+
+#[test]
 fn down_by_transition_zero_is_at_once() {
     let mut call = with_policy(E2eePolicy::Preferred);
     prepare(&mut call, 0, 0);
