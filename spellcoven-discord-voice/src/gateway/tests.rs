@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use twilight_model::id::Id;
 
 use super::{
-    CloseReaction, Incoming,
+    CloseReaction, Incoming, Output, VoiceGateway,
     backoff::Backoff,
     heartbeat::{Heartbeat, Pulse},
     incoming::{parse_binary, parse_text},
@@ -177,6 +177,40 @@ fn binary_messages_have_a_number_in_front() {
     );
     assert_eq!(parse_binary(&[0, 0, 25]), Ok((0, 25, &[][..])));
     assert!(parse_binary(&[0, 0]).is_err());
+}
+
+#[test]
+fn what_is_sent_does_not_show_in_debug() {
+    let now = start();
+    let access = Access {
+        guild_id: Id::new(1),
+        channel_id: Id::new(1),
+        user_id: Id::new(1),
+        session_id: String::new(),
+        token: crate::signal::VoiceServerToken::new("hush"),
+        endpoint: "a.discord.media".to_owned(),
+    };
+    let mut link = VoiceGateway::new(access, 0, fastrand::Rng::with_seed(1), now);
+    link.opened(now);
+    link.text(r#"{"op":8,"d":{"heartbeat_interval":5000}}"#, now);
+    let (mut secret, mut shown) = (0, String::new());
+    let mut look = |link: &mut VoiceGateway| {
+        shown += &format!("{link:?}");
+        while let Some(output) = link.poll() {
+            secret +=
+                usize::from(matches!(&output, Output::Text { text, .. } if text.contains("hush")));
+            shown += &format!("{output:?}");
+        }
+    };
+    look(&mut link);
+    let ready = r#"{"op":2,"d":{"ssrc":1,"ip":"127.0.0.1","port":1,"modes":[]}}"#;
+    link.text(ready, now);
+    link.closed(None, now);
+    link.send("hush, wait".to_owned(), now);
+    look(&mut link);
+    assert!(secret > 0, "nothing was identified");
+    assert!(shown.contains("bytes"));
+    assert!(!shown.contains("hush"), "{shown}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod send;
 
 use std::{
     collections::VecDeque,
+    fmt,
     time::{Duration, Instant},
 };
 
@@ -30,8 +31,7 @@ const IDENTIFIES_AFTER_CRASH: u32 = 2;
 /// server would miss some.
 const WAITING: usize = 64;
 
-/// What comes out.
-#[derive(Debug)]
+/// What comes out. Its Debug leaves out what is sent: an Identify has the call's token.
 pub(crate) enum Output {
     /// Open a WebSocket.
     Open { id: u64, url: String },
@@ -89,12 +89,49 @@ enum Phase {
     Ended,
 }
 
-#[derive(Debug)]
 enum Waiting {
     Text(String),
     Binary(Vec<u8>),
     /// Op 5, of which only the last says anything.
     Speaking(String),
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open { id, url } => write!(f, "Open {{ id: {id}, url: {url:?} }}"),
+            Self::Text { id, text } => write!(f, "Text {{ id: {id}, {} bytes }}", text.len()),
+            Self::Binary { id, bytes } => write!(f, "Binary {{ id: {id}, {} bytes }}", bytes.len()),
+            Self::Close { id, code } => write!(f, "Close {{ id: {id}, code: {code} }}"),
+            Self::Lost { code, reaction } => {
+                write!(f, "Lost {{ code: {code:?}, reaction: {reaction:?} }}")
+            }
+            Self::Failed { why } => write!(f, "Failed {{ why: {why:?} }}"),
+            Self::MissedAck => f.write_str("MissedAck"),
+            Self::Identifying => f.write_str("Identifying"),
+            Self::Ready(ready) => write!(f, "{ready:?}"),
+            Self::Resumed => f.write_str("Resumed"),
+            Self::Message(message) => write!(f, "Message({message:?})"),
+            Self::Dave { op, payload } => {
+                write!(f, "Dave {{ op: {op}, {} bytes }}", payload.len())
+            }
+            Self::Malformed { what } => write!(f, "Malformed {{ what: {what:?} }}"),
+            Self::Ended { code, verdict } => {
+                write!(f, "Ended {{ code: {code:?}, verdict: {verdict:?} }}")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, length) = match self {
+            Self::Text(text) => ("Text", text.len()),
+            Self::Binary(bytes) => ("Binary", bytes.len()),
+            Self::Speaking(text) => ("Speaking", text.len()),
+        };
+        write!(f, "{name} of {length} bytes")
+    }
 }
 
 /// See the [module](self).
