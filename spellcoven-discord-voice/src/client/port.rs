@@ -12,13 +12,15 @@ use crate::DatagramSocket;
 /// nothing until the runtime has looked at it once, and the address discovery must not be lost to that. What is over
 /// it is dropped and counted, as the network would: late audio is worth nothing.
 const MAX_OUTGOING: usize = 8;
-/// Errors in a row after which a socket is given up; an ICMP "port unreachable" is one error and may pass.
+/// Errors in a row, of receiving or of sending, after which a socket is given up; an ICMP "port unreachable" is one error
+/// and may pass.
 const MAX_ERRORS: u32 = 64;
 
 pub(super) struct Port {
     socket: Box<dyn DatagramSocket>,
     outgoing: VecDeque<Vec<u8>>,
     errors: u32,
+    send_errors: u32,
     dropped: u64,
 }
 
@@ -28,6 +30,7 @@ impl Port {
             socket,
             outgoing: VecDeque::new(),
             errors: 0,
+            send_errors: 0,
             dropped: 0,
         }
     }
@@ -42,7 +45,7 @@ impl Port {
         self.poll_write(cx);
         if self.outgoing.is_empty() {
             match self.socket.poll_send(cx, datagram) {
-                Poll::Ready(sent) => return self.sent(sent),
+                Poll::Ready(sent) => return self.sent(cx, sent),
                 Poll::Pending => {}
             }
         }
@@ -59,7 +62,7 @@ impl Port {
             match self.socket.poll_send(cx, datagram) {
                 Poll::Ready(sent) => {
                     self.outgoing.pop_front();
-                    self.sent(sent);
+                    self.sent(cx, sent);
                 }
                 Poll::Pending => return,
             }
@@ -72,6 +75,9 @@ impl Port {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        if self.send_errors > MAX_ERRORS {
+            return Poll::Ready(Err(io::Error::other("nothing can be sent")));
+        }
         loop {
             match self.socket.poll_recv(cx, buffer) {
                 Poll::Ready(Ok(length)) => {
@@ -90,11 +96,67 @@ impl Port {
         }
     }
 
-    fn sent(&mut self, sent: io::Result<()>) {
-        if let Err(error) = sent {
-            // The session learns from its pings, if it goes on like that.
-            self.dropped += 1;
-            tracing::trace!(%error, "a datagram was not sent");
+    fn sent(&mut self, cx: &Context<'_>, sent: io::Result<()>) {
+        let Err(error) = sent else {
+            self.send_errors = 0;
+            return;
+        };
+        self.dropped += 1;
+        self.send_errors = self.send_errors.saturating_add(1);
+        tracing::trace!(%error, "a datagram was not sent");
+        if self.send_errors > MAX_ERRORS {
+            // The next look at what has come tells of it.
+            cx.waker().wake_by_ref();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    /// Brings nothing, and sends only one kind of datagram.
+    struct Unreachable;
+
+    impl DatagramSocket for Unreachable {
+        fn poll_send(&mut self, _: &mut Context<'_>, datagram: &[u8]) -> Poll<io::Result<()>> {
+            Poll::Ready(if datagram == b"lucky" {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::NetworkUnreachable.into())
+            })
+        }
+
+        fn poll_recv(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            Ok(([127, 0, 0, 1], 1).into())
+        }
+    }
+
+    #[test]
+    fn a_socket_that_sends_nothing_for_long_is_given_up() {
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        let mut port = Port::new(Box::new(Unreachable));
+        for _ in 0..3 {
+            for _ in 0..MAX_ERRORS {
+                port.send(cx, b"x");
+                assert!(port.poll_recv(cx, &mut []).is_pending());
+            }
+            port.send(cx, b"lucky");
+        }
+        assert_eq!(port.dropped(), 3 * u64::from(MAX_ERRORS));
+        for _ in 0..=MAX_ERRORS {
+            assert!(port.poll_recv(cx, &mut []).is_pending());
+            port.send(cx, b"x");
+        }
+        let Poll::Ready(Err(error)) = port.poll_recv(cx, &mut []) else {
+            panic!("it is not given up");
+        };
+        assert_eq!(error.to_string(), "nothing can be sent");
     }
 }

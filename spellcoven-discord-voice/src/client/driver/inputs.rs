@@ -14,7 +14,7 @@ use crate::{
     SignalEvent,
     client::{
         link::LinkEvent,
-        pool::SharedNet,
+        pool::{SharedNet, Slot},
         port::Port,
         shared::{Orders, Target},
     },
@@ -67,7 +67,7 @@ impl Driver {
         for (user_id, reply) in verify {
             // Without a job the reply is dropped, which says that there is no code.
             if let Some(job) = self.session.verification(user_id) {
-                turn.jobs.run(move || {
+                turn.jobs.run_code(move || {
                     // Nobody may be waiting any more.
                     let _ = reply.send(job.run().ok());
                 });
@@ -201,6 +201,26 @@ impl Driver {
             self.perform(turn);
         }
         worked
+    }
+
+    /// The place on a shared socket is of no use any more. `false` if this client has given it up before.
+    pub(in crate::client) fn shared_udp_failed(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        now: Instant,
+        slot: Slot,
+    ) -> bool {
+        let Some((id, Udp::Shared(open))) = self.udp else {
+            return false;
+        };
+        if open != slot {
+            return false;
+        }
+        let error = io::Error::other("too many errors in a row");
+        self.udp_failed(turn.net, now.into_std(), id, &error);
+        self.perform(turn);
+        self.publish(now);
+        true
     }
 
     pub(super) fn close_udp(&mut self, net: &mut SharedNet) {

@@ -10,13 +10,41 @@ use tokio::runtime::Handle;
 
 type Job = Box<dyn FnOnce() + Send>;
 
+/// Work on keys and, on a thread of its own, on verification codes: scrypt takes some 10 ms for each, and whoever asks
+/// for many must not hold up the keys of calls.
+///
+/// A call has one job on keys at a time and a client waits for each verification code, so what waits is bounded by the
+/// calls and the futures that there are.
+#[derive(Clone)]
+pub(in crate::client) struct Jobs {
+    keys: Queue,
+    codes: Queue,
+}
+
+impl Jobs {
+    /// So many threads for keys.
+    pub(in crate::client) fn new(threads: usize) -> Self {
+        Self {
+            keys: Queue::new(threads),
+            codes: Queue::new(1),
+        }
+    }
+
+    /// Work on keys. Must be called within a runtime. A job that panics is lost, and nothing else.
+    pub(in crate::client) fn run(&self, job: impl FnOnce() + Send + 'static) {
+        self.keys.run(job);
+    }
+
+    /// The same for a verification code.
+    pub(in crate::client) fn run_code(&self, job: impl FnOnce() + Send + 'static) {
+        self.codes.run(job);
+    }
+}
+
 /// Jobs run in the order in which they come, on so many threads at most. The threads are tokio's blocking ones, taken
 /// while there is work: none is idle for it, and a paused clock does not run ahead of a job.
-///
-/// A call has one job at a time and a client waits for each verification code, so what waits is bounded by the calls
-/// and the futures that there are.
 #[derive(Clone)]
-pub(in crate::client) struct Jobs(Arc<Shared>);
+struct Queue(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
@@ -35,16 +63,15 @@ struct Turn {
     over: bool,
 }
 
-impl Jobs {
-    pub(in crate::client) fn new(threads: usize) -> Self {
+impl Queue {
+    fn new(threads: usize) -> Self {
         Self(Arc::new(Shared {
             state: Mutex::default(),
             threads: threads.max(1),
         }))
     }
 
-    /// Must be called within a runtime. A job that panics is lost, and nothing else.
-    pub(in crate::client) fn run(&self, job: impl FnOnce() + Send + 'static) {
+    fn run(&self, job: impl FnOnce() + Send + 'static) {
         let mut state = self.0.lock();
         state.waiting.push_back(Box::new(job));
         if state.running >= self.0.threads {
@@ -127,6 +154,21 @@ mod tests {
         numbers.sort_unstable();
         assert_eq!(numbers, (0..20).collect::<Vec<_>>());
         assert!(most.load(Ordering::SeqCst) <= 2);
+    }
+
+    #[tokio::test]
+    async fn codes_do_not_hold_up_keys() {
+        let jobs = Jobs::new(1);
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        // It ends when the test does.
+        jobs.run_code(move || {
+            let _ = gate.recv();
+        });
+        let (done, ran) = tokio::sync::oneshot::channel();
+        jobs.run(move || done.send(()).unwrap());
+        let ran = tokio::time::timeout(Duration::from_secs(10), ran).await;
+        drop(open);
+        ran.expect("the keys wait for the codes").unwrap();
     }
 
     #[tokio::test]

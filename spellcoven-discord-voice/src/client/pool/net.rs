@@ -27,11 +27,11 @@ const SAME_REMOTE: usize = 8;
 const MAX_OUTGOING: usize = 256;
 /// Looks at one socket in a row.
 pub(super) const LOOKS: usize = 4;
-/// Errors in a row after which a socket is no more listened to.
+/// Errors in a row after which a socket (of receiving) or a call's place on it (of sending) is given up.
 const MAX_ERRORS: u32 = 64;
 
 /// A shared socket and the remote address that is this call's there.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::client) struct Slot {
     port: usize,
     remote: SocketAddr,
@@ -45,6 +45,8 @@ pub(in crate::client) struct SharedNet {
     dirty: Vec<usize>,
     /// Whose datagrams were not sent, once for each.
     unsent: Vec<usize>,
+    /// Whose place is of no use any more.
+    broken: Vec<(usize, Slot)>,
     enabled: bool,
 }
 
@@ -59,6 +61,8 @@ struct Port {
     waker: Waker,
     dirty: bool,
     errors: u32,
+    /// Errors of sending in a row, by the remote address; empty as a rule.
+    failing: HashMap<SocketAddr, u32>,
 }
 
 struct Entry {
@@ -68,12 +72,13 @@ struct Entry {
 }
 
 impl SharedNet {
-    pub(super) fn new(task: Arc<AtomicWaker>, enabled: bool) -> Self {
+    pub(in crate::client) fn new(task: Arc<AtomicWaker>, enabled: bool) -> Self {
         Self {
             ports: Vec::new(),
             wakes: Wakes::new(task),
             dirty: Vec::new(),
             unsent: Vec::new(),
+            broken: Vec::new(),
             enabled,
         }
     }
@@ -94,7 +99,7 @@ impl SharedNet {
             let Some(port) = port else {
                 continue;
             };
-            if port.is_v4 != remote.is_ipv4() || port.options != options {
+            if port.is_v4 != remote.is_ipv4() || port.options != options || port.is_broken() {
                 continue;
             }
             if port.calls.contains_key(&remote) {
@@ -145,6 +150,7 @@ impl SharedNet {
             waker,
             dirty: false,
             errors: 0,
+            failing: HashMap::new(),
         });
         Some(place)
     }
@@ -157,6 +163,7 @@ impl SharedNet {
         };
         if let Some(port) = entry {
             port.calls.remove(&slot.remote);
+            port.failing.remove(&slot.remote);
             if port.calls.is_empty() {
                 *entry = None;
             }
@@ -199,7 +206,14 @@ impl SharedNet {
 
     fn flush_port(&mut self, place: usize) {
         if let Some(Some(port)) = self.ports.get_mut(place) {
-            port.flush(&mut self.unsent);
+            let broken = &mut self.broken;
+            port.flush(&mut self.unsent, |call, remote| {
+                let slot = Slot {
+                    port: place,
+                    remote,
+                };
+                broken.push((call, slot));
+            });
         }
     }
 
@@ -222,11 +236,39 @@ impl SharedNet {
     /// each time after what is in `incoming` was dealt with, at most [`LOOKS`] times.
     pub(super) fn receive(&mut self, place: usize, incoming: &mut Incoming) -> bool {
         incoming.clear();
+        self.flush_port(place);
         let Some(Some(port)) = self.ports.get_mut(place) else {
             return false;
         };
-        port.flush(&mut self.unsent);
-        port.receive(incoming)
+        let more = port.receive(incoming);
+        if port.is_broken() {
+            self.give_up(place);
+        }
+        more
+    }
+
+    /// All calls of this socket need another one. It is closed when the last of them has left it.
+    fn give_up(&mut self, place: usize) {
+        let Some(Some(port)) = self.ports.get(place) else {
+            return;
+        };
+        let slots = port.calls.iter().map(|(remote, call)| {
+            let slot = Slot {
+                port: place,
+                remote: *remote,
+            };
+            (*call, slot)
+        });
+        let before = self.broken.len();
+        self.broken.extend(slots);
+        if let Some(added) = self.broken.get_mut(before..) {
+            added.sort_unstable_by_key(|(call, _)| *call);
+        }
+    }
+
+    /// A call whose place is of no use any more, and which place that was: it may have another one by now.
+    pub(super) fn take_broken(&mut self) -> Option<(usize, Slot)> {
+        self.broken.pop()
     }
 
     /// Looks at a socket again in the next round.
@@ -242,7 +284,11 @@ impl SharedNet {
 }
 
 impl Port {
-    fn flush(&mut self, unsent: &mut Vec<usize>) {
+    fn is_broken(&self) -> bool {
+        self.errors >= MAX_ERRORS
+    }
+
+    fn flush(&mut self, unsent: &mut Vec<usize>, mut broken: impl FnMut(usize, SocketAddr)) {
         let (mut first, mut begin) = (0, 0);
         while first < self.outgoing.len() {
             let entries = self.outgoing.get(first..).unwrap_or_default();
@@ -256,7 +302,15 @@ impl Port {
                 })
             });
             let done = match crate::net::send(&self.socket, datagrams) {
-                Ok(sent) => sent.max(1),
+                Ok(sent) => {
+                    let sent = sent.max(1);
+                    if !self.failing.is_empty() {
+                        for entry in entries.iter().take(sent) {
+                            self.failing.remove(&entry.to);
+                        }
+                    }
+                    sent
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let mut cx = Context::from_waker(&self.waker);
                     match self.socket.poll_send_ready(&mut cx) {
@@ -265,9 +319,19 @@ impl Port {
                     }
                 }
                 Err(error) => {
-                    // The session learns from its pings, if it goes on like that.
                     tracing::trace!(%error, "a datagram was not sent");
-                    unsent.extend(entries.first().map(|entry| entry.call));
+                    if let Some(entry) = entries.first() {
+                        unsent.push(entry.call);
+                        // Of a call that has left there may be something yet.
+                        if self.calls.contains_key(&entry.to) {
+                            let errors = self.failing.entry(entry.to).or_default();
+                            *errors += 1;
+                            if *errors >= MAX_ERRORS {
+                                *errors = 0;
+                                broken(entry.call, entry.to);
+                            }
+                        }
+                    }
                     1
                 }
             };
@@ -299,12 +363,17 @@ impl Port {
                 }
                 // An ICMP answer to some datagram of some call: the next look may bring something.
                 Err(error) => {
-                    tracing::debug!(%error, "receiving failed");
-                    self.errors += 1;
-                    return self.errors < MAX_ERRORS;
+                    return self.receive_failed(&error);
                 }
             }
         }
+    }
+
+    /// `true` if it is worth another look.
+    fn receive_failed(&mut self, error: &io::Error) -> bool {
+        tracing::debug!(%error, "receiving failed");
+        self.errors = self.errors.saturating_add(1);
+        !self.is_broken()
     }
 }
 
@@ -414,5 +483,51 @@ mod tests {
         net.flush();
         assert_eq!(net.take_unsent(), Some(4));
         assert_eq!(net.take_unsent(), None);
+    }
+
+    #[tokio::test]
+    async fn a_deaf_socket_is_told_to_its_calls_and_takes_no_more() {
+        let (mut net, first, second) = (net(), there().await, there().await);
+        let one = attach(&mut net, 7, first.1).unwrap();
+        let other = attach(&mut net, 9, second.1).unwrap();
+        let port = net.ports[one.port].as_mut().unwrap();
+        let error = io::Error::other("wanted by the test");
+        for _ in 1..MAX_ERRORS {
+            assert!(port.receive_failed(&error));
+        }
+        assert!(!port.receive_failed(&error));
+        net.receive(one.port, &mut Incoming::new());
+        assert_eq!(net.take_broken(), Some((9, other)));
+        assert_eq!(net.take_broken(), Some((7, one)));
+        assert_eq!(net.take_broken(), None);
+        let third = attach(&mut net, 8, (Ipv4Addr::LOCALHOST, 9).into()).unwrap();
+        assert_ne!(third.port, one.port);
+        net.detach(one);
+        net.detach(other);
+        assert!(net.ports[one.port].is_none(), "it is closed");
+    }
+
+    #[tokio::test]
+    async fn a_call_whose_datagrams_are_not_sent_for_long_is_told() {
+        let (mut net, to) = (net(), there().await);
+        let good = attach(&mut net, 3, to.1).unwrap();
+        let bad = attach(&mut net, 4, (Ipv4Addr::LOCALHOST, 9).into()).unwrap();
+        // No system sends so much in a datagram.
+        let large = vec![0; 70_000];
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        net.receive(good.port, &mut Incoming::new());
+        for round in 1..2 * MAX_ERRORS - 1 {
+            assert!(net.send(bad, 4, &large));
+            assert!(net.send(good, 3, b"x"));
+            if round == MAX_ERRORS - 1 {
+                assert!(net.send(bad, 4, b"one that is sent"));
+            }
+            net.flush();
+            assert_eq!(net.take_broken(), None, "{round}");
+        }
+        net.send(bad, 4, &large);
+        net.flush();
+        assert_eq!(net.take_broken(), Some((4, bad)));
+        assert_eq!(net.take_broken(), None);
     }
 }

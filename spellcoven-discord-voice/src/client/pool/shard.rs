@@ -144,7 +144,7 @@ impl Shard {
                 more |= self.pace(now);
             }
         }
-        self.flush();
+        more |= self.flush();
         if ended && self.free.len() == self.calls.len() {
             return Poll::Ready(());
         }
@@ -312,13 +312,22 @@ impl Shard {
         }
     }
 
-    fn flush(&mut self) {
+    /// `true` if a call has lost its place on a socket, and has more to do.
+    fn flush(&mut self) -> bool {
         self.net.flush();
         while let Some(place) = self.net.take_unsent() {
             if let Some(Some(call)) = self.calls.get_mut(place) {
                 call.driver.count_unsent();
             }
         }
+        let mut more = false;
+        while let Some((place, slot)) = self.net.take_broken() {
+            let now = Instant::now();
+            more |= self.call(place, now, |driver, turn| {
+                driver.shared_udp_failed(turn, now, slot)
+            });
+        }
+        more
     }
 
     /// Whether the next deadline is there; if not, the task is woken when it is.
