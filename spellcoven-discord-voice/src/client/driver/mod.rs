@@ -2,6 +2,8 @@
 
 mod inputs;
 mod outputs;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::VecDeque, io, sync::Arc, task::Context};
 
@@ -59,6 +61,9 @@ pub(super) struct Driver {
     next_stats: Instant,
     /// The view, apart from the statistics, may have changed.
     stale: bool,
+    /// How often the view was made.
+    #[cfg(test)]
+    published: usize,
     /// By earlier sockets.
     unsent_before: u64,
 }
@@ -95,6 +100,8 @@ impl Driver {
             leave_by: None,
             next_stats: now,
             stale: true,
+            #[cfg(test)]
+            published: 0,
             unsent_before: 0,
         }
     }
