@@ -69,6 +69,12 @@ impl Session {
         if self.connection.described_by.is_none_or(|by| by > now) {
             return;
         }
+        self.connection.described_by = None;
+        let gateway = self.gateway.as_ref();
+        if !gateway.is_some_and(|gateway| gateway.is_active() || gateway.is_resuming()) {
+            // A fresh session is on its way.
+            return;
+        }
         self.drop_session();
         let why = "no Session Description within 10 s".to_owned();
         self.trouble(VoiceTrouble::LinkFailed { why });

@@ -200,6 +200,21 @@ fn keys_that_do_not_come_after_op_1_are_asked_for_by_a_fresh_session() {
 }
 
 #[test]
+fn a_fresh_session_that_is_on_its_way_is_not_asked_for_twice() {
+    let mut rig = selected();
+    rig.pass_ms(9_990);
+    rig.cut(Some(4009));
+    rig.said.clear();
+    // The limit of the old op 1 falls into the wait, or into the opening of the link.
+    rig.next_link();
+    rig.pass_ms(20);
+    assert_eq!(rig.closes().len(), 0);
+    assert_eq!(rig.troubles(), []);
+    rig.serve();
+    assert_eq!(rig.connects(), [Ok(())]);
+}
+
+#[test]
 fn op_5_that_was_lost_in_a_cut_is_said_again() {
     let mut rig = Rig::connected(config());
     resume(&mut rig);
