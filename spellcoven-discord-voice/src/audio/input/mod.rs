@@ -27,7 +27,7 @@ use crate::media::OpusFrame;
 /// Something that a [`Track`](crate::Track) plays: a file, a stream, a generator.
 ///
 /// Pulled by the player for each 20 ms, so it must not block. What comes from a
-/// slow reader belongs into memory first, or behind a [`PcmInput`](crate::PcmInput).
+/// slow reader belongs into memory first, or behind a `PcmInput` (feature `opus`).
 pub trait Input: Send {
     /// Gives the next piece: an Opus packet, or PCM appended to `pcm` (48 kHz,
     /// stereo, interleaved, full scale ±1.0; ideally 20 ms, at most 120 ms).
