@@ -29,6 +29,17 @@ pub(crate) fn run() -> Result<(), Error> {
         ],
         &[("RUSTDOCFLAGS", "-D warnings")],
     )?;
+    cargo_with(
+        &[
+            "doc",
+            "-p",
+            "spellcoven-discord-voice",
+            "--no-deps",
+            "--no-default-features",
+            "--locked",
+        ],
+        &[("RUSTDOCFLAGS", "-D warnings")],
+    )?;
     each_feature()?;
     // `--no-verify`: the packages hold what the workspace builds above; what is checked is that they can be made.
     cargo(&[
