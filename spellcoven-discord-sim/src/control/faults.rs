@@ -150,9 +150,24 @@ mod voice {
         not_built()
     }
 
+    pub(super) fn drop_at(_: &Call<'_>, _: Option<UserId>, _: super::At) -> Done {
+        not_built()
+    }
+
     pub(super) fn mute_acks(_: &Call<'_>, _: Option<UserId>, _: bool, _: Option<u64>) -> Done {
         not_built()
     }
+}
+
+/// The message at which a voice connection is cut.
+#[derive(Clone, Copy, Deserialize)]
+#[cfg_attr(not(feature = "voice"), expect(dead_code, reason = "only voice has it"))]
+pub(super) struct At {
+    pub(super) message: u32,
+    #[serde(default)]
+    pub(super) from_client: bool,
+    #[serde(default)]
+    pub(super) lost: bool,
 }
 
 #[derive(Deserialize)]
@@ -160,6 +175,7 @@ struct Drop {
     #[serde(default)]
     target: Target,
     code: Option<u16>,
+    at: Option<At>,
     #[serde(flatten)]
     whom: Whom,
 }
@@ -177,6 +193,15 @@ fn sendable(code: u16) -> Result<(), (u16, String)> {
 pub(super) fn drop_connection(call: &Call<'_>) -> Done {
     let wanted: Drop = call.body()?;
     wanted.code.map_or(Ok(()), sendable)?;
+    if let Some(at) = wanted.at {
+        if wanted.target != Target::Voice || wanted.code.is_some() || at.message == 0 {
+            return Err((
+                400,
+                "at goes with target voice, without a code, and counts from 1".to_owned(),
+            ));
+        }
+        return voice::drop_at(call, wanted.whom.user(), at);
+    }
     if wanted.target == Target::Voice {
         return voice::drop_connection(call, wanted.whom.user(), wanted.code);
     }

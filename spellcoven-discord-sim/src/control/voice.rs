@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::act::{Call, Done, ok, refused, to_json};
+use super::faults::At;
 use crate::{
     CallFault, ChannelId, HeardSummary, MediaFaults, Speech, SpeechError, UserId, VoiceFault,
     VoiceServerId, decode, tone_share,
@@ -31,6 +32,16 @@ pub(super) fn drop_connection(call: &Call<'_>, user: Option<UserId>, code: Optio
     let fault = match code {
         Some(code) => VoiceFault::Close { code },
         None => VoiceFault::Cut,
+    };
+    strike(call, user, |user| call.sim.voice_fault(user, fault))
+}
+
+/// Cuts at a message that is to come.
+pub(super) fn drop_at(call: &Call<'_>, user: Option<UserId>, at: At) -> Done {
+    let fault = VoiceFault::CutAt {
+        message: at.message,
+        from_client: at.from_client,
+        lost: at.lost,
     };
     strike(call, user, |user| call.sim.voice_fault(user, fault))
 }

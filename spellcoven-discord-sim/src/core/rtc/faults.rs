@@ -101,6 +101,36 @@ pub enum VoiceFault {
     CorruptCommit,
     /// The next commit that is to be announced to the user never comes, and no word of it.
     LoseCommit,
+    /// TCP is dropped at the user's n-th message in one direction, counted from now on over all their connections. A
+    /// connection that has not said yet whose it is counts as of a user with such a fault who has no other one.
+    CutAt {
+        /// Which, from 1.
+        message: u32,
+        /// Whether messages of the client are counted, or those to it.
+        from_client: bool,
+        /// Whether the message itself is lost, or the last one that arrives.
+        lost: bool,
+    },
+}
+
+/// A cut that waits for its message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WaitingCut {
+    /// Messages until then, this one included.
+    left: u32,
+    nth: u32,
+    from_client: bool,
+    lost: bool,
+}
+
+/// What becomes of a message, and of the connection that it is on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Passes,
+    /// The connection is cut in its place.
+    Lost(String),
+    /// The connection is cut behind it.
+    Last(String),
 }
 
 /// A fault of a call's end-to-end encryption. Each strikes once: at once, or at the next occasion.
@@ -195,6 +225,19 @@ impl World {
             VoiceFault::RefuseResume { times } => {
                 self.rtc.refuse_resumes.insert(user, times);
             }
+            VoiceFault::CutAt {
+                message,
+                from_client,
+                lost,
+            } => {
+                let cut = WaitingCut {
+                    left: message.max(1),
+                    nth: message.max(1),
+                    from_client,
+                    lost,
+                };
+                self.rtc.cuts.insert(user, cut);
+            }
             VoiceFault::CorruptWelcome => self.corrupt_dave(Some(user), true, false),
             VoiceFault::CorruptCommit => self.corrupt_dave(Some(user), false, true),
             VoiceFault::LoseCommit => self.order_dave(Some(user), DaveFault::LoseCommit(user.0)),
@@ -233,6 +276,50 @@ impl World {
             }
         } else if self.rtc.ordered.len() < ORDERED {
             self.rtc.ordered.push(fault);
+        }
+    }
+
+    /// Counts a message for a cut that waits for it. `what` names it for the journal.
+    pub(super) fn fate(
+        &mut self,
+        id: LinkId,
+        from_client: bool,
+        what: impl FnOnce() -> String,
+    ) -> Fate {
+        if self.rtc.cuts.is_empty() {
+            return Fate::Passes;
+        }
+        let Some(link) = self.rtc.links.get(&id) else {
+            return Fate::Passes;
+        };
+        let (seat, person) = (link.seat, link.person);
+        let user = seat.map(|(_, user)| user).or(person).or_else(|| {
+            let seats = &self.rtc.seats;
+            let is_connected =
+                |user| seats.iter().any(|((_, at), seat)| *at == user && seat.link.is_some());
+            let mut waiting = self.rtc.cuts.keys().copied();
+            waiting.find(|user| !is_connected(*user))
+        });
+        let Some(user) = user else {
+            return Fate::Passes;
+        };
+        let Some(cut) = self.rtc.cuts.get_mut(&user).filter(|cut| cut.from_client == from_client)
+        else {
+            return Fate::Passes;
+        };
+        cut.left -= 1;
+        if cut.left > 0 {
+            return Fate::Passes;
+        }
+        let cut = *cut;
+        self.rtc.cuts.remove(&user);
+        let place = if cut.lost { "at" } else { "after" };
+        let side = if from_client { "of" } else { "to" };
+        let why = format!("fault: {place} message {} {side} the client, {}", cut.nth, what());
+        if cut.lost {
+            Fate::Lost(why)
+        } else {
+            Fate::Last(why)
         }
     }
 

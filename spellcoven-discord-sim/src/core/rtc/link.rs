@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::{Output, World};
+use super::faults::Fate;
 use super::replay::Numbered;
 use super::seat::SeatKey;
 use super::{Rtc, VoiceServerId};
@@ -130,9 +131,30 @@ impl World {
     }
 
     pub(super) fn link_text(&mut self, id: LinkId, payload: &[u8]) {
+        self.unless_cut(id, || op_of(payload), |world| world.read_text(id, payload));
+    }
+
+    /// Takes a message of a client, unless the connection is to be cut in its place.
+    fn unless_cut(
+        &mut self,
+        id: LinkId,
+        what: impl FnOnce() -> String,
+        take: impl FnOnce(&mut Self),
+    ) {
         if !self.hears(id) {
             return;
         }
+        match self.fate(id, true, what) {
+            Fate::Passes => take(self),
+            Fate::Lost(why) => self.cut_link_because(id, &why),
+            Fate::Last(why) => {
+                take(self);
+                self.cut_link_because(id, &why);
+            }
+        }
+    }
+
+    fn read_text(&mut self, id: LinkId, payload: &[u8]) {
         if payload.len() > LONGEST {
             self.voice_complaint(id, "sent a message that is too long");
             self.close_link(id, 4002, "Failed to decode payload.");
@@ -161,9 +183,11 @@ impl World {
     }
 
     pub(super) fn link_binary(&mut self, id: LinkId, payload: &[u8]) {
-        if !self.hears(id) {
-            return;
-        }
+        let what = || format!("op {}", payload.first().copied().unwrap_or(0));
+        self.unless_cut(id, what, |world| world.read_binary(id, payload));
+    }
+
+    fn read_binary(&mut self, id: LinkId, payload: &[u8]) {
         match payload.split_first() {
             Some((op @ (26 | 28), rest)) => self.on_dave_binary(id, *op, rest),
             _ => {
@@ -255,9 +279,24 @@ impl World {
             self.cut_link(id);
             return;
         }
-        link.out.push_back(output);
-        let person = link.person;
-        self.rtc.notice(id, person);
+        let version = link.version;
+        let fate = match &output {
+            Output::Text(_) | Output::Binary(_) => {
+                self.fate(id, false, || op_of_output(&output, version))
+            }
+            _ => Fate::Passes,
+        };
+        if let Fate::Lost(why) = &fate {
+            return self.finish_link(id, None, why, Output::Drop);
+        }
+        if let Some(link) = self.rtc.links.get_mut(&id) {
+            link.out.push_back(output);
+            let person = link.person;
+            self.rtc.notice(id, person);
+        }
+        if let Fate::Last(why) = &fate {
+            self.finish_link(id, None, why, Output::Drop);
+        }
     }
 
     pub(super) fn silence_link(&mut self, id: LinkId) {
@@ -282,10 +321,14 @@ impl World {
 
     /// Ends a voice connection by dropping it, with all that was to be sent.
     pub(super) fn cut_link(&mut self, id: LinkId) {
+        self.cut_link_because(id, "");
+    }
+
+    fn cut_link_because(&mut self, id: LinkId, why: &str) {
         if let Some(link) = self.rtc.links.get_mut(&id).filter(|link| !link.closing) {
             link.out.clear();
         }
-        self.finish_link(id, None, "", Output::Drop);
+        self.finish_link(id, None, why, Output::Drop);
     }
 
     fn finish_link(&mut self, id: LinkId, code: Option<u16>, reason: &str, last: Output) {
@@ -347,6 +390,24 @@ impl World {
         if let Some(next) = times.min() {
             self.rtc.wake_at(next);
         }
+    }
+}
+
+/// The opcode of a text message, for the journal.
+fn op_of(payload: &[u8]) -> String {
+    let message: Option<Value> = serde_json::from_slice(payload).ok();
+    let op = message.and_then(|message| message.get("op")?.as_u64());
+    op.map_or_else(|| "no op".to_owned(), |op| format!("op {op}"))
+}
+
+fn op_of_output(output: &Output, version: u8) -> String {
+    match output {
+        Output::Text(text) => op_of(text.as_bytes()),
+        Output::Binary(bytes) => {
+            let at = if version >= 8 { 2 } else { 0 };
+            format!("op {}", bytes.get(at).copied().unwrap_or(0))
+        }
+        _ => String::new(),
     }
 }
 

@@ -100,6 +100,8 @@ pub(super) struct Rtc {
     faults_of: BTreeMap<UserId, MediaFaults>,
     acks_muted: BTreeMap<UserId, Duration>,
     refuse_resumes: BTreeMap<UserId, u32>,
+    /// Cuts that wait for their message.
+    cuts: BTreeMap<UserId, faults::WaitingCut>,
     /// Datagrams to send now.
     out: VecDeque<Datagram>,
     /// Datagrams to send later, by time.
@@ -144,6 +146,7 @@ impl Rtc {
             faults_of: BTreeMap::new(),
             acks_muted: BTreeMap::new(),
             refuse_resumes: BTreeMap::new(),
+            cuts: BTreeMap::new(),
             out: VecDeque::new(),
             later: BTreeMap::new(),
             next_later: 0,
