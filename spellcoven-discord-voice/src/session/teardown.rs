@@ -7,8 +7,8 @@ use crate::gateway::Output;
 
 /// So often in a row the UDP path may fail before the call does.
 const UDP_FAILURES: u32 = 3;
-/// With others in the call, a group is formed or entered within a second or two.
-const STALL: Duration = Duration::from_secs(10);
+/// With others in the call, a group is formed or entered within two seconds, the server's longest wait for a client.
+const STALL: Duration = Duration::from_millis(2_500);
 
 impl Session {
     /// Identify was sent: nothing of the session before holds any more.
@@ -59,7 +59,7 @@ impl Session {
             && self.is_without_keys()
             && let Some(gateway) = &mut self.gateway
         {
-            gateway.identify_again(now);
+            gateway.identify_soon(now);
             self.trouble(VoiceTrouble::KeysMissing);
         }
     }

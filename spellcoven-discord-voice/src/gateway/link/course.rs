@@ -1,6 +1,6 @@
 //! Connecting, giving up, trying again.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     HANDSHAKE, IDENTIFIES, IDENTIFIES_AFTER_CRASH, Output, Phase, RESUMES, Verdict, VoiceGateway,
@@ -9,6 +9,9 @@ use crate::gateway::{
     close::{CLOSE_END_SESSION, CLOSE_KEEP_SESSION},
     heartbeat::Pulse,
 };
+
+/// How long the end of a session may be on its way.
+const GOODBYE: Duration = Duration::from_millis(250);
 
 impl VoiceGateway {
     pub(crate) fn timeout(&mut self, now: Instant) {
@@ -49,6 +52,16 @@ impl VoiceGateway {
             self.close(CLOSE_END_SESSION);
         }
         self.retry(now);
+    }
+
+    /// The same where nothing is wrong with the server: after just as long as the end of the old session needs to be
+    /// there before.
+    pub(crate) fn identify_soon(&mut self, now: Instant) {
+        let works = self.is_active() && self.identifies < IDENTIFIES;
+        self.identify_again(now);
+        if works && let Phase::Waiting { until } = &mut self.phase {
+            *until = (*until).min(now + GOODBYE);
+        }
     }
 
     /// Ends the session for good.
