@@ -42,7 +42,7 @@ pub use self::{
     media::{NotOpus, OpusFrame, ReceiveStats, RemoteReport, SendStats, Undecryptable, UserStats},
     net::{BoxFuture, DatagramSocket, TcpTlsUdp, UdpOptions, VoiceConnector, VoiceStream},
     session::{
-        CallError, ConnectError, ConnectionState, EncryptionEvent, EndReason, Participant,
+        Backlog, CallError, ConnectError, ConnectionState, EncryptionEvent, EndReason, Participant,
         PlaybackStats, SpeakingFlags, VoiceEvent, VoiceTrouble,
     },
     signal::{

@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    EncryptionMode, Id, PingStats, PlaybackStats, ReceiveStats, SendStats, UserMarker, UserStats,
+    Backlog, EncryptionMode, Id, PingStats, PlaybackStats, ReceiveStats, SendStats, UserMarker, UserStats,
     session::SessionStats,
 };
 
@@ -41,6 +41,8 @@ pub struct VoiceStats {
     pub heartbeat_latency: Option<Duration>,
     /// How datagrams are encrypted to the voice server.
     pub encryption_mode: Option<EncryptionMode>,
+    /// What waits at this moment.
+    pub backlog: Backlog,
 }
 
 impl VoiceStats {
@@ -54,6 +56,7 @@ impl VoiceStats {
             ping,
             mode,
             heartbeat,
+            backlog,
         } = stats;
         Self {
             playback,
@@ -73,6 +76,7 @@ impl VoiceStats {
             ping,
             heartbeat_latency: heartbeat,
             encryption_mode: mode,
+            backlog,
         }
     }
 }

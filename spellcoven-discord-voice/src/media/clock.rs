@@ -67,6 +67,11 @@ impl MediaClock {
         samples(now.saturating_duration_since(self.origin))
     }
 
+    #[cfg(test)]
+    pub(super) fn set_offset(&mut self, offset: u32) {
+        self.offset = offset;
+    }
+
     /// Wraps after a day.
     fn wire(&self, position: u64) -> u32 {
         self.offset.wrapping_add(position as u32)

@@ -341,6 +341,12 @@ impl Receiver {
         }
     }
 
+    /// How many frames wait, of how many streams, and how many senders' keys there are.
+    pub(crate) fn backlog(&self) -> [usize; 3] {
+        let [waiting, streams] = self.sources.backlog();
+        [waiting, streams, self.keys.len()]
+    }
+
     /// The figures of each user of whom an SSRC is known.
     pub(crate) fn user_stats(&self) -> BTreeMap<u64, UserStats> {
         self.sources.user_stats()

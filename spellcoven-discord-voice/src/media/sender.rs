@@ -262,6 +262,20 @@ impl Sender {
         self.stats
     }
 
+    /// As after hours: sequence, timestamp and nonce are shortly before their ends.
+    #[cfg(test)]
+    pub(crate) fn start_near_ends(&mut self) {
+        self.sequence = u16::MAX - 100;
+        self.clock.set_offset(u32::MAX - 48_000 * 60);
+        self.sealer.set_next(u32::MAX - 500);
+    }
+
+    /// As after days in one epoch: the end-to-end key is shortly before its second generation.
+    #[cfg(test)]
+    pub(crate) fn start_near_next_generation(&mut self) {
+        self.frames.set_counter((1 << 24) - 2_000);
+    }
+
     /// One second ahead, so that no report has the time 0, which means none.
     fn ntp(&self, now: Instant) -> NtpTime {
         let elapsed = now.saturating_duration_since(self.began);

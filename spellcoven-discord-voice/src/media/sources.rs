@@ -67,6 +67,11 @@ impl Sources {
         self.waiting += more;
     }
 
+    /// How many frames wait, of how many sources.
+    pub(super) fn backlog(&self) -> [usize; 2] {
+        [self.waiting, self.by_ssrc.len()]
+    }
+
     /// Says whose an SSRC is. `None` where that is not new.
     pub(super) fn map(&mut self, ssrc: u32, user: u64) -> Option<Mapped> {
         self.tick += 1;

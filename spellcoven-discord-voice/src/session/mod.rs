@@ -38,6 +38,7 @@ pub use self::{
     error::{CallError, ConnectError, EndReason, VoiceTrouble},
     event::{ConnectionState, EncryptionEvent, Participant, SpeakingFlags, VoiceEvent},
     pacer::PlaybackStats,
+    stats::Backlog,
 };
 use crate::{
     audio::AudioSource,

@@ -151,6 +151,11 @@ impl Pacer {
         self.next
     }
 
+    /// How many frames wait for a key.
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
+    }
+
     pub(super) fn stats(&self) -> PlaybackStats {
         self.stats
     }

@@ -148,6 +148,10 @@ impl People {
         gone.into_keys().filter_map(left).for_each(tell);
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.map.len()
+    }
+
     /// Whether nobody else is known to be in the call.
     pub(super) fn is_empty(&self) -> bool {
         self.map.is_empty()

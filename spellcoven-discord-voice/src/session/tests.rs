@@ -2,6 +2,7 @@
 
 mod audio;
 mod calls;
+mod day;
 mod encryption;
 mod joining;
 mod links;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use twilight_model::id::{Id, marker::ChannelMarker};
 
 use super::{
-    Action, ConnectError, ConnectionState, LinkId, Session, SessionConfig, UdpId, VoiceEvent,
+    Action, ConnectError, ConnectionState, LinkId, MlsJob, Session, SessionConfig, UdpId, VoiceEvent,
     VoiceTrouble,
 };
 use crate::{
@@ -79,6 +80,8 @@ struct Rig {
     acks: bool,
     /// Whether datagrams are not looked into.
     lenient: bool,
+    /// Work that is not done yet; `None` has it done at once.
+    jobs: Option<Vec<MlsJob>>,
 }
 
 impl Rig {
@@ -97,6 +100,7 @@ impl Rig {
             beats: Vec::new(),
             acks: true,
             lenient: false,
+            jobs: None,
         }
     }
 
@@ -126,6 +130,10 @@ impl Rig {
                 }
                 Action::Job(_) => {
                     if let Action::Job(job) = action {
+                        if let Some(jobs) = &mut self.jobs {
+                            jobs.push(job);
+                            continue;
+                        }
                         self.session.job_done(self.now, job.run());
                     }
                     continue;

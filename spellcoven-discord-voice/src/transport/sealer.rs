@@ -99,6 +99,11 @@ impl Sealer {
     }
 
     #[cfg(test)]
+    pub(crate) fn set_next(&mut self, next: u32) {
+        self.next = next;
+    }
+
+    #[cfg(test)]
     pub(crate) fn remaining(&self) -> u64 {
         self.remaining
     }

@@ -48,6 +48,10 @@ impl Inbox {
         Some(input)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     fn give_up(&mut self) {
         self.waiting
             .retain(|input| matches!(input, Input::Connected(_) | Input::Left(..)));

@@ -222,6 +222,11 @@ impl Dave {
         self.outputs.pop_front()
     }
 
+    /// How many messages wait for the job at hand.
+    pub(crate) fn waiting(&self) -> usize {
+        self.inbox.len()
+    }
+
     /// Version of the protocol in force, 0 if media are not end-to-end encrypted (or nothing is known yet).
     pub(crate) fn active_version(&self) -> u16 {
         self.active

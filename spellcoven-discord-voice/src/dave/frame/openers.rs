@@ -27,6 +27,11 @@ impl FrameOpeners {
         Self::default()
     }
 
+    /// Of how many senders there are keys.
+    pub(crate) fn len(&self) -> usize {
+        self.by_user.len()
+    }
+
     /// Applies a change of keys; a [`KeyChange::Send`] is none of its business.
     pub(crate) fn apply(&mut self, now: Instant, change: KeyChange) {
         match change {

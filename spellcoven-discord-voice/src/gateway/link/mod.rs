@@ -223,6 +223,11 @@ impl VoiceGateway {
         self.round_trip
     }
 
+    /// How many messages wait for a resume.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Whether a lost connection is to be resumed, rather than begun anew.
     pub(crate) fn is_resuming(&self) -> bool {
         self.resumable && !matches!(self.phase, Phase::Active { .. } | Phase::Ended)

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// In a call with DAVE, alone in the group: there is no key.
-fn holding(receive: bool) -> Rig {
+pub(super) fn holding(receive: bool) -> Rig {
     let mut config = config();
     config.receive = receive;
     holding_as(config)
@@ -30,7 +30,7 @@ fn holding_as(mut config: SessionConfig) -> Rig {
 }
 
 /// As when a transition is executed.
-fn key(rig: &mut Rig, byte: u8) {
+pub(super) fn key(rig: &mut Rig, byte: u8) {
     let key = SendKey::Key(KeyRatchet::new([byte; 16]));
     rig.session
         .dave_said(DaveOutput::Keys(KeyChange::Send(key)), rig.now);
@@ -121,6 +121,39 @@ fn a_change_of_keys_in_mid_speech_loses_nothing() {
     assert_eq!(rig.session.stats().playback.held_dropped, 0);
 }
 
+/// The work on the group is an action of its own, for the caller to do elsewhere: the beat goes on meanwhile, and so do
+/// heartbeats and what is received.
+#[test]
+fn work_on_the_group_delays_no_frame_however_long_it_takes() {
+    let mut rig = holding(false);
+    key(&mut rig, 1);
+    let script = Script::default();
+    script.say((0..250).map(|number| number as u8));
+    rig.session.set_source(rig.now, script.source());
+    rig.pass_ms(1_000);
+    rig.heard();
+    rig.jobs = Some(Vec::new());
+    rig.json(json!({"op": 24, "seq": 2, "d": {"protocol_version": 1, "epoch": 1}}));
+    // What comes meanwhile waits for it.
+    rig.json(json!({"op": 24, "seq": 3, "d": {"protocol_version": 1, "epoch": 1}}));
+    rig.pass_ms(2_000);
+    let times: Vec<Instant> = rig.heard().iter().map(|(at, ..)| *at).collect();
+    assert_eq!(times.len(), 100);
+    for pair in times.windows(2) {
+        assert_eq!(pair[1] - pair[0], Duration::from_millis(20));
+    }
+    for left in [1, 0] {
+        assert_eq!(rig.session.stats().backlog.key_messages, left);
+        let mut jobs = rig.jobs.take().unwrap();
+        assert_eq!(jobs.len(), 1, "one at a time");
+        rig.jobs = Some(Vec::new());
+        rig.session.job_done(rig.now, jobs.remove(0).run());
+        rig.listen();
+    }
+    rig.pass_ms(1_000);
+    assert_eq!(rig.heard().len(), 50);
+}
+
 #[test]
 fn silence_that_announces_a_listener_waits_for_the_key_without_a_beat() {
     let mut rig = holding(true);
@@ -200,12 +233,51 @@ fn keys_that_do_not_come_after_a_resume_are_asked_for_by_a_fresh_session() {
         rig.text(HELLO);
         rig.text(RESUMED);
         rig.said.clear();
-        rig.pass_ms(9_999);
+        rig.pass_ms(2_499);
         assert_eq!(rig.closes().len(), 0);
         rig.pass_ms(1);
         let expected: &[u16] = if others { &[1000] } else { &[] };
         assert_eq!(rig.closes(), expected, "alone there is no key to be had");
         assert_eq!(rig.troubles().contains(&VoiceTrouble::KeysMissing), others);
+        if others {
+            assert_eq!(rig.next_link(), Duration::from_millis(250), "no backoff");
+            rig.open();
+            rig.text_of(0);
+        }
+    }
+}
+
+#[test]
+fn op_1_that_was_lost_with_its_connection_is_said_again_after_a_resume() {
+    for answered in [false, true] {
+        let mut rig = Rig::new(config());
+        rig.session.connect(rig.now, channel(LOBBY));
+        rig.state(Some(LOBBY), "first");
+        rig.server(Some("a.test"), "token-a");
+        rig.open();
+        rig.text(HELLO);
+        rig.ready();
+        rig.open_udp();
+        rig.discovered();
+        let said = rig.text_of(1);
+        rig.cut(None);
+        rig.next_link();
+        rig.open();
+        rig.text(HELLO);
+        rig.text(RESUMED);
+        if answered {
+            rig.describe(1);
+        }
+        rig.pass_ms(999);
+        assert_eq!(rig.texts(1), Vec::<Value>::new());
+        rig.pass_ms(1);
+        let expected = if answered { vec![] } else { vec![said] };
+        assert_eq!(rig.texts(1), expected);
+        rig.describe(1);
+        rig.pass_ms(20_000);
+        assert_eq!(rig.session.state(), ConnectionState::Connected);
+        assert_eq!(rig.texts(1), Vec::<Value>::new());
+        assert_eq!(rig.closes(), Vec::<u16>::new());
     }
 }
 
