@@ -65,6 +65,9 @@ mod audio_player;
 #[path = "api/audio_player_mix.rs"]
 mod audio_player_mix;
 #[cfg(feature = "gateway")]
+#[path = "api/chaos.rs"]
+mod chaos;
+#[cfg(feature = "gateway")]
 #[path = "api/client.rs"]
 mod client;
 #[cfg(all(feature = "gateway", feature = "opus"))]
@@ -87,6 +90,15 @@ mod client_promises;
 #[path = "api/client_signal.rs"]
 mod client_signal;
 #[cfg(feature = "gateway")]
+#[path = "api/cuts.rs"]
+mod cuts;
+#[cfg(feature = "gateway")]
+#[path = "api/cuts_support.rs"]
+mod cuts_support;
+#[cfg(feature = "gateway")]
+#[path = "api/day.rs"]
+mod day;
+#[cfg(feature = "gateway")]
 #[path = "api/proof_calls.rs"]
 mod proof_calls;
 #[cfg(feature = "gateway")]
@@ -98,3 +110,6 @@ mod proof_frames;
 #[cfg(all(feature = "gateway", feature = "opus"))]
 #[path = "api/proof_stereo.rs"]
 mod proof_stereo;
+#[cfg(feature = "gateway")]
+#[path = "api/storms.rs"]
+mod storms;

@@ -161,7 +161,10 @@ mod voice {
 
 /// The message at which a voice connection is cut.
 #[derive(Clone, Copy, Deserialize)]
-#[cfg_attr(not(feature = "voice"), expect(dead_code, reason = "only voice has it"))]
+#[cfg_attr(
+    not(feature = "voice"),
+    expect(dead_code, reason = "only voice has it")
+)]
 pub(super) struct At {
     pub(super) message: u32,
     #[serde(default)]

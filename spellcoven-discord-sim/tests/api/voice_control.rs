@@ -201,15 +201,29 @@ async fn a_voice_connection_is_cut_at_a_message() {
     let bodies = [
         (json!({"at": {"message": 1}}), 400),
         (at(json!({"message": 0})), 400),
-        (at(json!({"message": 2, "from_client": true, "lost": true})), 200),
+        (
+            at(json!({"message": 2, "from_client": true, "lost": true})),
+            200,
+        ),
     ];
     for (body, status) in bodies {
-        assert_eq!(control.call("POST", "/drop", &body).await.0, status, "{body}");
+        assert_eq!(
+            control.call("POST", "/drop", &body).await.0,
+            status,
+            "{body}"
+        );
     }
     a.ws.send(3, &json!({"t": 1})).await;
     assert_eq!(a.ws.until(6).await, json!({"t": 1}));
     a.ws.send(3, &json!({"t": 2})).await;
-    assert_eq!(dropped(&mut a).await, Heard::Dropped, "the second is not heard");
+    assert_eq!(
+        dropped(&mut a).await,
+        Heard::Dropped,
+        "the second is not heard"
+    );
     let story = control.sim.journal().to_string();
-    assert!(story.contains("fault: at message 2 of the client, op 3"), "{story}");
+    assert!(
+        story.contains("fault: at message 2 of the client, op 3"),
+        "{story}"
+    );
 }

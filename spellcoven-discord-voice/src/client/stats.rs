@@ -1,8 +1,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    Backlog, EncryptionMode, Id, PingStats, PlaybackStats, ReceiveStats, SendStats, UserMarker, UserStats,
-    session::SessionStats,
+    Backlog, EncryptionMode, Id, PingStats, PlaybackStats, ReceiveStats, SendStats, UserMarker,
+    UserStats, session::SessionStats,
 };
 
 /// Counts and measurements of a client, at one moment.

@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use twilight_model::id::{Id, marker::ChannelMarker};
 
 use super::{
-    Action, ConnectError, ConnectionState, LinkId, MlsJob, Session, SessionConfig, UdpId, VoiceEvent,
-    VoiceTrouble,
+    Action, ConnectError, ConnectionState, LinkId, MlsJob, Session, SessionConfig, UdpId,
+    VoiceEvent, VoiceTrouble,
 };
 use crate::{
     dave::E2eePolicy,

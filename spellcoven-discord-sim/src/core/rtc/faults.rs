@@ -295,15 +295,22 @@ impl World {
         let (seat, person) = (link.seat, link.person);
         let user = seat.map(|(_, user)| user).or(person).or_else(|| {
             let seats = &self.rtc.seats;
-            let is_connected =
-                |user| seats.iter().any(|((_, at), seat)| *at == user && seat.link.is_some());
+            let is_connected = |user| {
+                seats
+                    .iter()
+                    .any(|((_, at), seat)| *at == user && seat.link.is_some())
+            };
             let mut waiting = self.rtc.cuts.keys().copied();
             waiting.find(|user| !is_connected(*user))
         });
         let Some(user) = user else {
             return Fate::Passes;
         };
-        let Some(cut) = self.rtc.cuts.get_mut(&user).filter(|cut| cut.from_client == from_client)
+        let Some(cut) = self
+            .rtc
+            .cuts
+            .get_mut(&user)
+            .filter(|cut| cut.from_client == from_client)
         else {
             return Fate::Passes;
         };
@@ -315,7 +322,11 @@ impl World {
         self.rtc.cuts.remove(&user);
         let place = if cut.lost { "at" } else { "after" };
         let side = if from_client { "of" } else { "to" };
-        let why = format!("fault: {place} message {} {side} the client, {}", cut.nth, what());
+        let why = format!(
+            "fault: {place} message {} {side} the client, {}",
+            cut.nth,
+            what()
+        );
         if cut.lost {
             Fate::Lost(why)
         } else {
