@@ -172,19 +172,28 @@ impl SimBuilder {
     /// The simulator. Its time begins now.
     #[must_use]
     pub fn build(self) -> Sim {
-        let world = World::new(self.settings, self.seed);
+        self.build_with(|_| ()).0
+    }
+
+    /// The simulator, with a world that is set up at its very beginning, and what the set-up gave. The ids made there do
+    /// not depend on how long it took.
+    #[must_use]
+    pub fn build_with<R>(self, set_up: impl FnOnce(&mut World) -> R) -> (Sim, R) {
+        let mut world = World::new(self.settings, self.seed);
+        let result = set_up(&mut world);
         let state = Mutex::new(State {
             world,
             #[cfg(feature = "voice")]
             voice: crate::shell::Switchboard::default(),
             doors: BTreeMap::new(),
         });
-        Sim {
+        let sim = Sim {
             shared: Arc::new(Shared {
                 origin: Instant::now(),
                 state,
             }),
-        }
+        };
+        (sim, result)
     }
 }
 

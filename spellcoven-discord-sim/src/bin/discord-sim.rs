@@ -10,8 +10,8 @@ use std::{
 
 use clap::Parser;
 use spellcoven_discord_sim::{
-    Authority, ControlServer, Description, Intents, PersonDescription, Sim, SimServer,
-    TlsDescription,
+    Authority, BotDescription, ChannelId, ChannelKind, ControlServer, Description, GuildId,
+    Intents, PersonDescription, Sim, SimBuilder, SimError, SimServer, TlsDescription, core::World,
 };
 
 /// A simulated Discord on loopback: REST, Gateway, and an API to make things happen in it.
@@ -88,7 +88,7 @@ async fn main() -> ExitCode {
     }
 }
 
-fn simulator(arguments: &Arguments) -> Sim {
+fn simulator(arguments: &Arguments) -> SimBuilder {
     let mut builder = Sim::builder()
         .seed(arguments.seed)
         .heartbeat_interval(Duration::from_millis(arguments.heartbeat_interval))
@@ -106,28 +106,55 @@ fn simulator(arguments: &Arguments) -> Sim {
             .union(Intents::MESSAGE_CONTENT);
         builder = builder.privileged_intents(all);
     }
-    builder.build()
+    builder
 }
 
-async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    let sim = simulator(arguments);
-    let guild_id = sim.add_guild(&arguments.guild);
+/// What is there at the start.
+struct Scene {
+    guild_id: GuildId,
+    bots: Vec<BotDescription>,
+    voice_channel_ids: Vec<ChannelId>,
+    people: Vec<PersonDescription>,
+}
+
+fn set_up(world: &mut World, arguments: &Arguments) -> Result<Scene, SimError> {
+    let guild_id = world.add_guild(&arguments.guild);
     let bots = (1..=arguments.bots)
-        .map(|number| sim.add_bot(&format!("bot{number}"), guild_id).into())
+        .map(|number| world.add_bot(&format!("bot{number}"), guild_id).into())
         .collect();
-    let voice_channel_id = sim.add_voice_channel(guild_id, "Lobby");
-    let rooms = (2..=arguments.channels)
-        .map(|number| sim.add_voice_channel(guild_id, &format!("Room {number}")));
-    let voice_channel_ids = std::iter::once(voice_channel_id).chain(rooms).collect();
+    let rooms = (2..=arguments.channels).map(|number| format!("Room {number}"));
+    let voice_channel_ids = std::iter::once("Lobby".to_owned())
+        .chain(rooms)
+        .map(|name| world.add_channel(guild_id, ChannelKind::Voice, &name, None))
+        .collect::<Result<_, _>>()?;
     let people = (1..=arguments.people)
         .map(|number| {
             let name = format!("person{number}");
             PersonDescription {
-                user_id: sim.add_person(&name, guild_id),
+                user_id: world.add_person(&name, guild_id),
                 name,
             }
         })
         .collect();
+    Ok(Scene {
+        guild_id,
+        bots,
+        voice_channel_ids,
+        people,
+    })
+}
+
+async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let (sim, scene) = simulator(arguments).build_with(|world| set_up(world, arguments));
+    let Scene {
+        guild_id,
+        bots,
+        voice_channel_ids,
+        people,
+    } = scene?;
+    let voice_channel_id = *voice_channel_ids
+        .first()
+        .expect("the lobby is always there");
     let loopback = |port: u16| SocketAddr::from(([127, 0, 0, 1], port)).to_string();
     let mut server = sim.listen(&loopback(arguments.port)).await?;
     let tls = if arguments.no_tls {
