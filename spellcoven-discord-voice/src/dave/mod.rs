@@ -4,7 +4,7 @@
 //!
 //! * [`Dave`] has the conversation with the server: which messages, in which order, and when a key counts. It does no
 //!   cryptography and never blocks.
-//! * [`MlsJob`] is the cryptography of the group (MLS, by the crate davey). A commit can take 84 ms, so it is a value
+//! * [`MlsJob`] is the cryptography of the group (MLS, by the crate davey). A commit for many takes longer than a frame lasts, so it is a value
 //!   that runs wherever the shell wants it to, away from the audio.
 //! * [`FrameSealer`] and [`FrameOpeners`] do the frames. They are ours, not davey's: davey's would need the very
 //!   session that a job is busy with, and read the wall clock. Tests hold them against davey's.

@@ -32,7 +32,7 @@ pub(crate) enum Action {
     CloseUdp { id: UdpId },
     /// Send one datagram. Hand the buffer back by `recycle`, if that is no trouble.
     Datagram { id: UdpId, bytes: Vec<u8> },
-    /// Run this where it may take 100 ms of CPU, then call `job_done`. The result of an earlier one that still runs is
+    /// Run this where it may take long (the CPU time grows with the call), then call `job_done`. The result of an earlier one that still runs is
     /// not wanted any more, and may be handed in all the same.
     Job(MlsJob),
     /// Tell the consumer.

@@ -141,7 +141,7 @@ impl Driver {
 
     fn start(&mut self, turn: &mut Turn<'_, '_>, job: MlsJob) {
         let span = tracing::Span::current();
-        // A commit for a large call takes some 100 ms of CPU; the pace of the audio must not wait for it.
+        // A commit for a large call takes longer than a frame lasts; the pace of the audio must not wait for it.
         let (reply, done) = oneshot::channel();
         self.job = Some(done);
         turn.jobs.run(move || {

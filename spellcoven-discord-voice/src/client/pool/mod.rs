@@ -27,7 +27,7 @@ const MLS_THREADS: usize = 2;
 /// A client without a pool has a task, a timer and a UDP socket of its own. In a pool it lives on one of few *shards*.
 /// A shard is one task with one timer for all its calls: at each wake it paces the calls that are due, in the order of
 /// their deadlines, and sends their datagrams together. What comes for one call (its WebSocket, orders, work on keys
-/// that is done) wakes the shard for that call only. Work on keys (MLS: up to some 100 ms of CPU for a large call) runs
+/// that is done) wakes the shard for that call only. Work on keys (MLS: the more CPU time the larger the call) runs
 /// on few threads for all.
 ///
 /// With a connector that says so ([`VoiceConnector::is_plain_udp`](crate::VoiceConnector::is_plain_udp), as

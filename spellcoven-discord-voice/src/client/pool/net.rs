@@ -379,7 +379,7 @@ impl Port {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::Ipv4Addr, time::Duration};
+    use std::net::Ipv4Addr;
 
     use super::*;
 
@@ -400,16 +400,24 @@ mod tests {
 
     async fn receive(net: &mut SharedNet, port: usize) -> Vec<(usize, Vec<u8>)> {
         let mut incoming = Incoming::new();
-        for _ in 0..100 {
+        loop {
+            socket(net, port).readable().await.unwrap();
             if net.receive(port, &mut incoming) {
                 let known = incoming
                     .iter_mut()
                     .filter_map(|(from, bytes)| Some((net.call_of(port, from)?, bytes.to_vec())));
                 return known.collect();
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        panic!("nothing comes");
+    }
+
+    fn socket(net: &SharedNet, port: usize) -> &UdpSocket {
+        &net.ports[port].as_ref().unwrap().socket
+    }
+
+    /// The runtime has to look at a socket once before it takes anything.
+    async fn writable(net: &SharedNet, slot: Slot) {
+        socket(net, slot.port).writable().await.unwrap();
     }
 
     #[tokio::test]
@@ -421,8 +429,7 @@ mod tests {
         assert_eq!(one.port, other.port);
         assert!(net.send(one, 7, b"to the first"));
         assert!(net.send(other, 9, b"to the second"));
-        // The runtime has to look at the socket once before it takes anything.
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        writable(&net, one).await;
         net.flush();
         let mut buffer = [0; 100];
         let (length, here) = first.0.recv_from(&mut buffer).await.unwrap();
@@ -433,7 +440,6 @@ mod tests {
         stranger.0.send_to(b"nobody's", here).await.unwrap();
         second.0.send_to(b"9", here).await.unwrap();
         first.0.send_to(b"7", here).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(10)).await;
         let came = receive(&mut net, one.port).await;
         assert_eq!(came, [(9, b"9".to_vec()), (7, b"7".to_vec())]);
         net.detach(one);
@@ -474,7 +480,7 @@ mod tests {
         // The runtime has not looked at the socket, so it takes nothing.
         let taken = (0..300).filter(|_| net.send(slot, 3, b"x")).count();
         assert_eq!(taken, MAX_OUTGOING);
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        writable(&net, slot).await;
         net.receive(slot.port, &mut Incoming::new());
         assert!(net.send(slot, 3, b"x"), "there is room again");
         // No system sends so much in a datagram.
@@ -514,7 +520,8 @@ mod tests {
         let bad = attach(&mut net, 4, (Ipv4Addr::LOCALHOST, 9).into()).unwrap();
         // No system sends so much in a datagram.
         let large = vec![0; 70_000];
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        writable(&net, good).await;
+        writable(&net, bad).await;
         net.receive(good.port, &mut Incoming::new());
         for round in 1..2 * MAX_ERRORS - 1 {
             assert!(net.send(bad, 4, &large));

@@ -1,11 +1,12 @@
-//! What a packet costs. `cargo test --release -- --ignored --nocapture cost`
+//! What a packet costs:
+//! `cargo test --release -p spellcoven-discord-voice --lib -- --ignored --nocapture cost_of_a_packet`
 
 use super::*;
 
 const PACKETS: u32 = 200_000;
 
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "a measurement, no test; the command that runs it stands at the top of this file"]
 fn cost_of_a_packet() {
     for mode in EncryptionMode::PREFERENCE {
         for dave in [false, true] {
