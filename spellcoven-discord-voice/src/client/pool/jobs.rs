@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Work on keys and, on a thread of its own, on verification codes: scrypt takes some 10 ms for each, and whoever asks
+/// Work on keys and, on a thread of its own, on verification codes: scrypt takes its time for each, and whoever asks
 /// for many must not hold up the keys of calls.
 ///
 /// A call has one job on keys at a time and a client waits for each verification code, so what waits is bounded by the
