@@ -3,12 +3,15 @@
 //! Prints one line for each check; exits 1 if one failed.
 
 mod bot;
+#[path = "../rust/report.rs"]
+mod report;
 #[path = "../rust/simulator.rs"]
 mod simulator;
 
 use std::{process::ExitCode, time::Duration};
 
 use bot::Bot;
+use report::{exit_code, report};
 use serde_json::json;
 use simulator::{Result, Simulator, ensure, variable};
 use tokio::task::JoinSet;
@@ -337,16 +340,6 @@ impl Checks {
     }
 }
 
-fn report(failed: &mut bool, name: &str, outcome: Result<()>) {
-    match outcome {
-        Ok(()) => println!("ok      {name}"),
-        Err(error) => {
-            *failed = true;
-            println!("FAILED  {name}: {error}");
-        }
-    }
-}
-
 async fn run() -> Result<bool> {
     let checks = Checks::start().await?;
     let mut failed = false;
@@ -385,12 +378,5 @@ async fn run() -> Result<bool> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            println!("FAILED  start: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run().await)
 }

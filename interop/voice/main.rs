@@ -2,6 +2,8 @@
 //!
 //! Each argument is one of them, as JSON. Prints one line for each check; exits 1 if one failed.
 
+#[path = "../rust/report.rs"]
+mod report;
 #[path = "../rust/simulator.rs"]
 #[expect(dead_code, reason = "checks of other clients need more of it")]
 mod simulator;
@@ -15,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use report::{exit_code, report};
 use serde_json::json;
 use simulator::{Result, Simulator, ensure, variable};
 use speaker::{Plan, Speaker};
@@ -336,16 +339,6 @@ fn text(path: &Path) -> Result<&str> {
         .ok_or_else(|| format!("{} is no text", path.display()).into())
 }
 
-fn report(failed: &mut bool, name: &str, outcome: Result<String>) {
-    match outcome {
-        Ok(what) => println!("ok      {name}: {what}"),
-        Err(error) => {
-            *failed = true;
-            println!("FAILED  {name}: {error}");
-        }
-    }
-}
-
 async fn run() -> Result<bool> {
     let mut call = Call::start().await?;
     let mut failed = false;
@@ -376,12 +369,5 @@ async fn run() -> Result<bool> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            println!("FAILED  start: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run().await)
 }

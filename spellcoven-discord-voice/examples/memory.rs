@@ -2,7 +2,7 @@
 //!
 //! Each group of two is in a channel of its own of a simulated server, which runs on another thread and is not counted.
 //! What the clients' threads allocated and did not free is divided by the clients. Prints lines such as
-//! `in a call: 31.2 kB for each of 20 clients`.
+//! `in a call: … kB for each of 20 clients`.
 
 use std::{
     error::Error,

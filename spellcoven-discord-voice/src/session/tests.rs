@@ -104,6 +104,27 @@ impl Rig {
         }
     }
 
+    /// Joins, up to Ready.
+    fn identified(config: SessionConfig) -> Self {
+        let mut rig = Self::new(config);
+        rig.session.connect(rig.now, channel(LOBBY));
+        rig.state(Some(LOBBY), "first");
+        rig.server(Some("a.test"), "token-a");
+        rig.open();
+        rig.text(HELLO);
+        rig.ready();
+        rig
+    }
+
+    /// The link is cut, and resumed.
+    fn resume(&mut self) {
+        self.cut(None);
+        self.next_link();
+        self.open();
+        self.text(HELLO);
+        self.text(RESUMED);
+    }
+
     /// In the lobby, connected, with nothing left to look at.
     fn connected(config: SessionConfig) -> Self {
         let mut rig = Self::new(config);

@@ -93,6 +93,13 @@ impl Call {
             identifies: stats.identifies,
         }
     }
+
+    /// What was heard from the cut on, if it struck.
+    async fn after_the_cut(&self) -> Option<Row> {
+        let (at, what) = cut_struck(&self.room.sim)?;
+        sleep_ms(LISTEN).await;
+        Some(self.row(what, at))
+    }
 }
 
 struct Row {
@@ -159,9 +166,7 @@ fn a_handshake_is_cut_at_each_message() {
             let _ = tokio::time::timeout(Duration::from_secs(10), joining).await;
             // What comes later than this is no handshake.
             sleep_ms(1_000).await;
-            let (at, what) = cut_struck(&call.room.sim)?;
-            sleep_ms(LISTEN).await;
-            Some(call.row(what, at))
+            call.after_the_cut().await
         })
     });
 }
@@ -181,9 +186,7 @@ fn the_one_who_lets_another_in_is_cut_at_each_message() {
             let joining = call.alice.client.connect(call.room.channel_id());
             let _ = tokio::time::timeout(Duration::from_secs(10), joining).await;
             sleep_ms(1_000).await;
-            let (at, what) = cut_struck(&call.room.sim)?;
-            sleep_ms(LISTEN).await;
-            Some(call.row(what, at))
+            call.after_the_cut().await
         })
     });
 }
@@ -202,9 +205,7 @@ fn a_resume_is_cut_at_each_message() {
                 .voice_fault(call.alice.bot.user_id, VoiceFault::Cut);
             carol.client.connect(call.room.channel_id()).await.unwrap();
             sleep_ms(3_000).await;
-            let (at, what) = cut_struck(&call.room.sim)?;
-            sleep_ms(LISTEN).await;
-            Some(call.row(what, at))
+            call.after_the_cut().await
         })
     });
 }
@@ -217,9 +218,7 @@ fn a_transition_is_cut_at_each_message_while_someone_joins() {
             call.cut_at(message, from_client, lost);
             let _carol = call.room.join("carol", |builder| builder).await;
             sleep_ms(1_000).await;
-            let (at, what) = cut_struck(&call.room.sim)?;
-            sleep_ms(LISTEN).await;
-            Some(call.row(what, at))
+            call.after_the_cut().await
         })
     });
 }
@@ -234,9 +233,7 @@ fn a_transition_is_cut_at_each_message_while_someone_leaves() {
             call.cut_at(message, from_client, lost);
             carol.client.disconnect().await;
             sleep_ms(1_000).await;
-            let (at, what) = cut_struck(&call.room.sim)?;
-            sleep_ms(LISTEN).await;
-            Some(call.row(what, at))
+            call.after_the_cut().await
         })
     });
 }

@@ -227,11 +227,7 @@ fn keys_that_do_not_come_after_a_resume_are_asked_for_by_a_fresh_session() {
         if others {
             rig.json(json!({"op": 11, "seq": 1, "d": {"user_ids": ["777"]}}));
         }
-        rig.cut(None);
-        rig.next_link();
-        rig.open();
-        rig.text(HELLO);
-        rig.text(RESUMED);
+        rig.resume();
         rig.said.clear();
         rig.pass_ms(2_499);
         assert_eq!(rig.closes().len(), 0);
@@ -253,11 +249,7 @@ fn a_group_that_was_lost_in_a_cut_is_entered_by_a_fresh_session() {
     // The key is an old one's: there is no group.
     key(&mut rig, 1);
     rig.json(json!({"op": 11, "seq": 1, "d": {"user_ids": ["777"]}}));
-    rig.cut(None);
-    rig.next_link();
-    rig.open();
-    rig.text(HELLO);
-    rig.text(RESUMED);
+    rig.resume();
     rig.said.clear();
     rig.pass_ms(2_499);
     assert_eq!(rig.closes().len(), 0);

@@ -138,13 +138,7 @@ fn zero_is_a_number_in_text_as_well() {
 
 #[test]
 fn before_anything_with_a_number_seq_ack_is_minus_one() {
-    let mut rig = Rig::new(config());
-    rig.session.connect(rig.now, channel(LOBBY));
-    rig.state(Some(LOBBY), "first");
-    rig.server(Some("a.test"), "token-a");
-    rig.open();
-    rig.text(HELLO);
-    rig.ready();
+    let mut rig = Rig::identified(config());
     rig.pass_ms(5_000);
     assert_eq!(rig.beats.first().unwrap()["seq_ack"], -1);
 }

@@ -3,23 +3,9 @@
 use super::{audio::Script, calls::serve_fresh, *};
 use crate::session::EndReason;
 
-fn resume(rig: &mut Rig) {
-    rig.cut(None);
-    rig.next_link();
-    rig.open();
-    rig.text(HELLO);
-    rig.text(RESUMED);
-}
-
 /// Up to op 1, which is looked at.
 fn selected() -> Rig {
-    let mut rig = Rig::new(config());
-    rig.session.connect(rig.now, channel(LOBBY));
-    rig.state(Some(LOBBY), "first");
-    rig.server(Some("a.test"), "token-a");
-    rig.open();
-    rig.text(HELLO);
-    rig.ready();
+    let mut rig = Rig::identified(config());
     rig.open_udp();
     rig.discovered();
     rig.text_of(1);
@@ -149,24 +135,18 @@ fn the_late_answer_to_our_own_leaving_is_no_kick() {
 #[test]
 fn op_1_that_was_lost_in_a_cut_is_sent_again() {
     let mut rig = selected();
-    resume(&mut rig);
+    rig.resume();
     assert_eq!(rig.text_of(1)["data"]["port"], 41337);
     rig.describe(1);
     assert_eq!(rig.connects(), [Ok(())]);
     // With the keys there, it is not said again.
-    resume(&mut rig);
+    rig.resume();
     assert_eq!(rig.texts(1), Vec::<Value>::new());
 }
 
 #[test]
 fn op_1_of_a_discovery_in_a_cut_is_sent_once() {
-    let mut rig = Rig::new(config());
-    rig.session.connect(rig.now, channel(LOBBY));
-    rig.state(Some(LOBBY), "first");
-    rig.server(Some("a.test"), "token-a");
-    rig.open();
-    rig.text(HELLO);
-    rig.ready();
+    let mut rig = Rig::identified(config());
     rig.open_udp();
     rig.cut(None);
     rig.discovered();
@@ -217,14 +197,14 @@ fn a_fresh_session_that_is_on_its_way_is_not_asked_for_twice() {
 #[test]
 fn op_5_that_was_lost_in_a_cut_is_said_again() {
     let mut rig = Rig::connected(config());
-    resume(&mut rig);
+    rig.resume();
     assert_eq!(rig.texts(5), Vec::<Value>::new(), "nothing was said");
     let script = Script::default();
     script.say(0..200);
     rig.session.set_source(rig.now, script.source());
     rig.pass_ms(100);
     assert_eq!(rig.text_of(5)["speaking"], 1);
-    resume(&mut rig);
+    rig.resume();
     assert_eq!(
         rig.text_of(5),
         json!({"speaking": 1, "delay": 0, "ssrc": SSRC})
